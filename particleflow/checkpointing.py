@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from particleflow import _checks
+from particleflow._files import at_home
 from particleflow._refusals import Argument, Refusal, RefusedTypeError, RefusedValueError
 from particleflow._typing import Memory
 from particleflow.checkpoint import CheckpointError, Commit, Store, parts
@@ -58,19 +59,18 @@ class Checkpoint:
     seconds: float = SECONDS
 
     def __post_init__(self) -> None:
-        _checks.path(self.folder, "folder", "run/")
+        if not isinstance(self.folder, str | Path) or self.folder == "":
+            raise _no_folder("folder", self.folder)
         _checks.count(self.every, "every", remedy="the number of steps between two checkpoints")
         _checks.non_negative(self.seconds, "seconds")
 
     @classmethod
-    def of(cls, given: Any) -> Checkpoint:
-        """The argument `checkpoint` of a run: a folder, or a Checkpoint."""
+    def of(cls, given: Any, name: str = "checkpoint") -> Checkpoint:
+        """The argument `name` of a run: a folder, or a Checkpoint."""
         if isinstance(given, Checkpoint):
             return given
-        if not isinstance(given, str | Path):
-            raise RefusedTypeError(
-                "checkpoint", "must be a folder", _checks.said(given), "pass e.g. 'run/'"
-            )
+        if not isinstance(given, str | Path) or given == "":
+            raise _no_folder(name, given)
         return cls(given)
 
 
@@ -141,21 +141,21 @@ class Asked:
 def opened(checkpoint: Any, name: str = "checkpoint") -> Iterator[Place | None]:
     """The folder in the argument `name` of a run; None without one.
 
-    It is let go if the run cannot begin.
+    It is let go if the run cannot begin, and is then free for another one.
     """
     if checkpoint is None:
         yield None
         return
-    settings = Checkpoint.of(checkpoint)
+    settings = Checkpoint.of(checkpoint, name)
     try:
-        place = Place(settings)
+        place = Place(settings, name)
     except Refusal as error:
         raise error.renamed({"folder": Argument(name)}) from None
     try:
         yield place
     except BaseException:
         with suppress(CheckpointError):  # the cause is told already
-            place.close()
+            place.discard()
         raise
 
 
@@ -165,12 +165,20 @@ class Place:
     Attributes
     ----------
     settings : Checkpoint
+    name : str
+        The argument that the folder was passed in.
     found : Store or None
         The run in the folder; None until `settle`, where it holds none yet.
     """
 
-    def __init__(self, settings: Checkpoint) -> None:
-        self.settings = settings
+    def __init__(self, settings: Checkpoint, name: str) -> None:
+        self.settings, self.name, self._new = settings, name, False
+        folder = at_home(Path(settings.folder))
+        file = next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), None)
+        if file is not None:
+            raise RefusedValueError(
+                "folder", "must be a folder", f"'{folder}', and '{file}' is a file", "pass another"
+            )
         self.found = Store.open(settings.folder) if Store.exists(settings.folder) else None
 
     @property
@@ -216,15 +224,23 @@ class Place:
         """
         head, tensors = asked.head()
         if self.found is None:
-            self.found = Store.create(self.settings.folder, head, tensors)
+            self.found, self._new = Store.create(self.settings.folder, head, tensors), True
             return
         differences = different(self.found.head, head)
         if differences:
             folder = str(self.found.folder)
+            came = f"'{folder}', whose run differs: {'; '.join(differences)}"
+            if self.name == "folder":
+                raise RefusedValueError(
+                    "folder",
+                    "must be that of a run with the parts that are given",
+                    came,
+                    "leave these parts out, or pass what the run began with",
+                )
             raise RefusedValueError(
                 "checkpoint",
                 "must be a new folder, or that of the same run",
-                f"'{folder}', whose run differs: {'; '.join(differences)}",
+                came,
                 f"pass another folder, or go on with that run: pf.resume({folder!r})",
             )
 
@@ -280,10 +296,22 @@ class Place:
         ]
         return [*self.store.notes, *other]
 
+    def discard(self) -> None:
+        """Let go of the folder, and take back a run that was begun in it without a record."""
+        if self.found is not None and self._new:
+            self.found.discard()
+        else:
+            self.close()
+
     def close(self) -> None:
         """Let go of the folder."""
         if self.found is not None:
             self.found.close()
+
+
+def _no_folder(name: str, given: Any) -> RefusedTypeError:
+    """The refusal of an argument that is no folder."""
+    return RefusedTypeError(name, "must be a folder", _checks.said(given), "pass e.g. 'run/'")
 
 
 def versions() -> dict[str, str]:

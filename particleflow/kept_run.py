@@ -179,7 +179,7 @@ class KeptRun(Run):
     def trajectory(self) -> Trajectory:
         """The records so far, with the status of the run; the folder is given back."""
         if self._finished is not None:
-            path = self._finished
+            path = replace(self._finished, recipe=self.recipe)
         else:
             self._settled(self._commit_latest)
             self._come_home()
@@ -191,6 +191,8 @@ class KeptRun(Run):
                     path = replace(path, status=self.status, message=self.message)
         with suppress(CheckpointError):  # what failed is told by the status
             self.store.close()
+        if path.recipe is not None and path.recipe.begins != int(path.steps[0]):
+            path = replace(path, recipe=None)  # the records of an earlier run come first
         if self._went_on is None:
             return path
         return replace(path, report={**path.report, "resumed": self._went_on})

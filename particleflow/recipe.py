@@ -38,6 +38,11 @@ class Recipe:
 
     legs: tuple[Leg, ...]
 
+    @property
+    def begins(self) -> int:
+        """The step at which the first leg begins."""
+        return self.legs[0].start.clock.step
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _nothing, ()
 

@@ -56,7 +56,7 @@ def resume(
         It is damaged from the first commit on, or cannot be read.
     """
     _checks.flag(progress, "progress")
-    with opened(folder, "folder") as place:
+    with opened(Checkpoint.of(folder, "folder"), "folder") as place:
         assert place is not None
         run = _begun(
             place,

@@ -215,7 +215,10 @@ def test_arrays_and_tensors_come_back_with_their_types() -> None:
     array = np.arange(4.0, dtype=np.float32)
     back = read_again(
         {"t": tensor, "same": tensor, "a": array, "n": np.float64(0.1), "nan": np.nan}
+        | {"texts": np.array(["left", "", "\u00e9"])}
     )
+    assert back["texts"].dtype == np.dtype("<U4")
+    assert back["texts"].tolist() == ["left", "", "\u00e9"]
     assert torch.equal(back["t"], tensor)
     assert back["t"].dtype == tensor.dtype
     assert back["same"] is back["t"]
@@ -263,7 +266,7 @@ def of_s(s: torch.Tensor) -> torch.Tensor:
         (lambda: Heir(0.5), "is an object of test_checkpoint_parts.Heir"),
         (lambda: K.Gaussian, "is the class Gaussian"),
         (lambda: print, "is the function print"),
-        (lambda: np.array(["a"]), "an object of numpy.ndarray"),
+        (lambda: np.array(["a"], dtype=object), "an object of numpy.ndarray"),
         (lambda: {1, 2}, "an object of builtins.set"),
     ],
 )
@@ -307,6 +310,7 @@ GAUSSIAN = {"part": "kernels.Gaussian", "fields": {"bandwidth": 0.2}}
         ({"tensor": "0", "on": "nowhere"}, "is not here"),
         ({"tensor": "0", "on": 3.5}, "is not here"),
         ({"number": "0"}, "stands for nothing"),
+        ({"texts": ["a", 1]}, "stands for nothing"),
         ({"dtype": "complex1024"}, "stands for nothing"),
         ({"dtype": ["float32"]}, "stands for nothing"),
         ({"device": "nowhere"}, "is not here"),

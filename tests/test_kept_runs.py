@@ -98,7 +98,7 @@ def test_a_part_that_no_file_can_hold_is_asked_for_by_name(begun: Path) -> None:
         resume(begun)
     assert "acts" in str(no.value)
     assert f"pf.resume('{begun}', stop=...)" in str(no.value)
-    with pytest.raises(ValueError, match=r"`flow` is bandwidth=0\.4 there"):
+    with pytest.raises(ValueError, match=r"`folder` must .*`flow` is bandwidth=0\.4 there.*leave"):
         resume(begun, stop=at_step(99, interrupt), flow=pf.mmd_flow(pf.kernels.Gaussian(0.5)))
     path = resume(begun, stop=at_step(99, interrupt))
     assert path.report["resumed"]["step"] == 7
@@ -136,6 +136,17 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
         Trajectory.load(tmp_path)
     with pytest.raises(TypeError, match="`checkpoint` must be a folder, got 3"):
         Checkpoint.of(3)
+    with pytest.raises(TypeError, match="`checkpoint` must be a folder, got ''"):
+        simulate(FLOW, X, Y, steps=1, checkpoint="")
+    for nothing in (None, ""):
+        with pytest.raises(TypeError, match=f"`folder` must be a folder, got {nothing!r}: pass"):
+            Checkpoint.of(nothing, "folder")
+    with pytest.raises(TypeError, match="`folder` must be a folder, got ''"):
+        resume("")
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(ValueError, match=r"`checkpoint` must be a folder, got .*is a file: p"):
+            kept(place)
     with pytest.raises(ValueError, match="`every` must be"):
         Checkpoint(tmp_path, every=0)
 
@@ -206,6 +217,27 @@ def test_a_run_that_continues_another_keeps_both_parts(tmp_path: Path) -> None:
     assert_same(wanted, path)
     assert "resumed" not in path.report
     assert_same(wanted, resume(tmp_path / "b"))
+
+
+def test_a_run_that_cannot_begin_leaves_its_folder_free(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="needs a flow without diffusion"):
+        kept(tmp_path, flow=pf.langevin(lambda z: -z), y=None, stop=pf.AtRest())
+    with pytest.raises(FileNotFoundError, match="`folder` must hold a run"):
+        resume(tmp_path)
+    assert kept(tmp_path).status == "completed"
+    with pytest.raises(ValueError, match="`steps` is 12 there and 9 here"):
+        kept(tmp_path, steps=9)
+    assert resume(tmp_path).status == "completed", "a run with records stays"
+
+
+def test_a_run_that_went_on_moves_new_points_or_says_that_it_cannot(tmp_path: Path) -> None:
+    path = kept(tmp_path / "a")
+    for again in (kept(tmp_path / "a"), resume(tmp_path / "a")):
+        assert torch.equal(again.transport(X[:5]), path.transport(X[:5])), "one that has ended"
+    both = kept(tmp_path / "b", x=path, y=None)
+    assert torch.equal(kept(tmp_path / "b", x=path, y=None).transport(X), both.transport(X))
+    with pytest.raises(ValueError, match="`path` must hold the flow"):  # the first leg is unknown
+        resume(tmp_path / "b").transport(X)
 
 
 @contextmanager

@@ -23,6 +23,8 @@ from particleflow.integrators import (
     Heun,
     Momentum,
     Paced,
+    Periodic,
+    Reflecting,
 )
 from particleflow.mobilities import Vanilla
 from particleflow.transport import replay
@@ -32,6 +34,7 @@ pytestmark = pytest.mark.usefixtures("unchecked")
 TARGET, START = pf.samplers.Gaussian(dim=2, std=0.7), pf.samplers.Gaussian(mean=(1, 0.5), std=0.4)
 Y, X, Z = TARGET.sample(40, seed=1), START.sample(30, seed=2), START.sample(7, seed=3)
 KERNEL = pf.kernels.Gaussian(0.5)
+SEEDED = torch.Generator().manual_seed(0)
 MMD, BENT = pf.mmd_flow(KERNEL), pf.mono_flow(KDE(KERNEL), Vanilla())
 
 
@@ -200,15 +203,50 @@ def test_what_has_no_way_back(name: str) -> None:
     [
         (Z.float(), {}, "must have one dtype"),
         (Z[:, :1], {}, "one space|columns|dimension|like"),
-        (Z, {"record": 10}, "between -5 and 4"),
+        (Z, {"record": 10}, "`record` must be between -5 and 4"),
+        (Z, {"record": 1.5}, "`record` must be an integer"),
         (Z, {"records": True, "backward": True}, "`records` are all of a run"),
         (Z, {"backward": 1}, "`backward`"),
     ],
-    ids=["dtype", "dimension", "record", "records", "flag"],
+    ids=["dtype", "dimension", "record", "no number", "records", "flag"],
 )
 def test_bad_arguments(z: Tensor, options: dict[str, Any], told: str) -> None:
     with pytest.raises((ValueError, TypeError, IndexError), match=told):
         run().transport(z, **options)
+    with pytest.raises(TypeError, match="`flow` must be the Flow of the run, got str"):
+        run().with_flow("mmd")
+
+
+TORUS = pf.mmd_flow(pf.kernels.Periodic(pf.kernels.Gaussian(0.15), 0.0, 1.0))
+BOXES = {
+    "sides": (TORUS, Periodic(RK4(), 0.0, 1.0)),
+    "lengths within sides": (TORUS, Periodic(Adaptive(), 0.0, 1.0)),
+    "lengths within walls": (MMD, Reflecting(Adaptive(), 0.0, 1.0)),
+    "a descent within walls": (MMD, Reflecting(Descent(), 0.0, 1.0)),
+    "both": (MMD, Reflecting(Reflecting(Paced(), [0.0, -9], [1.0, 9]), [-9, 0.0], [9, 1.0])),
+}
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_points_move_in_the_box_of_the_run(name: str) -> None:
+    flow, integrator = BOXES[name]
+    x, y = (0.1 + 0.2 * torch.rand(n, 2, generator=SEEDED).double() for n in (30, 40))
+    path = pf.simulate(flow, x, y + 0.6, steps=5, integrator=integrator)
+    moved = path.transport(x[:7])
+    assert float((moved - path.particles[-1, :7]).abs().max()) < 1e-12
+    if isinstance(integrator, Periodic):
+        assert bool(((path.particles[-1] < 0.1) | (path.particles[-1] > 0.6)).any()), "over an edge"
+        assert float((path.transport(moved, backward=True) - x[:7]).abs().max()) < 1e-10
+    for options in ({}, {"backward": True}):
+        with pytest.raises(ValueError, match=r"`z` must lie in the box from .*, got 7 of 7 points"):
+            path.transport(x[:7] + 1, **options)
+
+
+def test_points_have_the_classes_of_the_particles_or_are_refused() -> None:
+    path = run(pf.labelled(MMD, [0, 1] * 15, [1, 0] * 20))
+    assert torch.equal(path.transport(X), path.particles[-1])
+    with pytest.raises(ValueError, match=r"`z` must have a point for each .*, got 7 points for 30"):
+        path.transport(Z)
 
 
 def test_a_step_without_an_inverse_is_told() -> None:

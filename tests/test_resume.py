@@ -160,7 +160,7 @@ def test_an_interrupted_run_ends_as_if_it_never_had_been(name: str, tmp_path: Pa
 
 PARTS = ("watch", "recorder", "wanted", "statistics", "stop")
 # What a watch takes from the flow, the start and the state before, each of which is compared alone.
-TAKEN = ("flow", "target", "integrator", "start", "first", "_previous", "_box", "advice")
+TAKEN = ("flow", "target", "integrator", "start", "first", "_previous", "_box", "advice", "mark")
 
 
 def plain(value: Any) -> Any:
@@ -204,6 +204,7 @@ def test_every_part_of_a_run_recalls_all_that_it_remembered(name: str, tmp_path:
         {k: v for k, v in vars(run.watch).items() if k not in TAKEN} for run in (first, second)
     ]
     assert plain(watches[0]) == plain(watches[1])
+    assert torch.equal(first.watch.mark, second.watch.mark)
     before, after = first.watch._previous, second.watch._previous
     assert (before is None or first.watch.message != "") == (after is None)
     if before is not None and after is not None:

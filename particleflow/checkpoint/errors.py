@@ -34,7 +34,7 @@ def not_written(folder: Path, step: int | None, error: BaseException) -> Checkpo
     why = getattr(error, "strerror", None) or str(error) or type(error).__name__
     remedy = REMEDIES.get(getattr(error, "errno", None) or 0, "mend the cause")
     kept = (
-        "no commit was made before"
+        f"no commit was made before: {remedy}, or choose another folder"
         if step is None
         else f"the commit at step {step} is whole: {remedy}, then resume from the folder"
     )

@@ -3,7 +3,7 @@
 `encoded` writes what `vocabulary` lists, numbers, strings, None, tuples, lists, mappings, tensors,
 arrays, dtypes and devices. A JSON object with one tag stands for everything that JSON has not:
 
-    {"part": "kernels.Gaussian", "fields": {"bandwidth": 0.2}}
+    {"part": "kernels.Gaussian", "fields": {"bandwidth": 0.2}}    {"texts": ["left", "right"]}
     {"tensor": "0"}    {"tuple": [...]}    {"dict": [[key, value], ...]}    {"dtype": "float32"}
 
 `decoded` calls the constructors of the listed classes with what it reads, so that every value is
@@ -97,6 +97,8 @@ class _Encoder:
                 tensor = torch.from_numpy(np.array(value))
                 tag = "array" if isinstance(value, np.ndarray) else "number"
                 return self._tensor(value, tag, tensor)
+        if isinstance(value, np.ndarray) and value.dtype.kind == "U" and value.ndim == 1:
+            return {"texts": value.tolist()}
         if isinstance(value, torch.dtype):
             return {"dtype": str(value).removeprefix("torch.")}
         if isinstance(value, torch.device):
@@ -156,6 +158,8 @@ class _Decoder:
                 return self._found(name).numpy()
             case {"number": str(name)} if len(form) == 1 and not self._found(name).ndim:
                 return self._found(name).numpy()[()]
+            case {"texts": list(texts)} if len(form) == 1 and all(type(t) is str for t in texts):
+                return np.array(texts, dtype=np.str_)
             case {"function": str(name)} if len(form) == 1 and name in functions():
                 return functions()[name]
             case {"dtype": str(name)} if len(form) == 1 and name in DTYPES:

@@ -274,6 +274,13 @@ class Store:
         if not self._told:
             self._raise()
 
+    def discard(self) -> None:
+        """Take back a run that has no record, and give its folder back."""
+        if self._lock is not None and self._lock.is_mine and self._layouts is None:
+            with suppress(OSError):
+                (self.folder / HEAD).unlink()
+        self.close()
+
     def __enter__(self) -> Store:
         return self
 

@@ -79,7 +79,7 @@ class Boxed(Corrected):
         aim = target.cloud if isinstance(target, FixedTarget) else None
         for cloud, name in ((start, "x0"), (aim, "target")):
             if cloud is not None:
-                self._check_inside(cloud.points, name)
+                self.check_inside(cloud.points, name)
 
     def wrapped(self, points: Tensor | np.ndarray) -> Float[Tensor, "... d"]:
         """The points (..., d), those outside brought into the box."""
@@ -96,7 +96,8 @@ class Boxed(Corrected):
         """The ends of the box (d,) or (), like the points."""
         return points.new_tensor(self.low), points.new_tensor(self.high)
 
-    def _check_inside(self, points: Points, name: str) -> None:
+    def check_inside(self, points: Points, name: str) -> None:
+        """Refuse points of the argument `name` outside the box."""
         low, high = self._sides(points)
         if low.ndim and len(low) != points.shape[1]:
             raise ValueError(

@@ -156,10 +156,12 @@ def _end(value: Any, name: str) -> tuple[float, ...]:
     """One end of a box as numbers: one, or one for each axis."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return (float(value),)
-    numbers = _checks.several(
-        value, name, remedy="pass one number for all axes, or a list with one for each"
-    )
-    return tuple(float(number) for number in numbers)
+    remedy = "pass one number for all axes, or a list with one for each"
+    numbers = _checks.several(value, name, remedy=remedy)
+    try:
+        return tuple(float(number) for number in numbers)
+    except (TypeError, ValueError):
+        raise RefusedTypeError(name, "must be numbers", _checks.said(value), remedy) from None
 
 
 def _sides(low: Any, high: Any, d: int) -> tuple[float, ...]:

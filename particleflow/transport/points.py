@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,10 +13,11 @@ from particleflow import _checks
 from particleflow._refusals import RefusedValueError
 from particleflow._typing import Memory, Points
 from particleflow.clouds import as_cloud
-from particleflow.integrators import Optimiser
+from particleflow.estimators.base import ByRow
+from particleflow.integrators import Optimiser, State
+from particleflow.integrators.boxes import Boxed
 from particleflow.recipe import Leg
 from particleflow.trajectory import Trajectory
-from particleflow.transport.inverse import inverted
 from particleflow.transport.replay import backward as steps_back
 from particleflow.transport.replay import forward as steps_on
 from particleflow.transport.replay import recipe_of
@@ -54,9 +54,20 @@ def transport(path: Trajectory, z: Any, *, record: int, backward: bool, records:
 
 def points_of(path: Trajectory, z: Any) -> Points:
     """The points of an argument `z`, checked, like the particles."""
-    particles = recipe_of(path).legs[0].start.x.points
+    legs = recipe_of(path).legs
+    particles = legs[0].start.x.points
     points = as_cloud(z, "z", like=particles).points
     _checks.same_space(particles, points, "particles", "z")
+    for leg in legs:
+        if isinstance(leg.flow.estimator, ByRow) and len(points) != len(particles):
+            raise RefusedValueError(
+                "z",
+                "must have a point for each particle, of its class, where the flow has classes",
+                f"{len(points)} points for {len(particles)} particles",
+                "move the points of one class in a run of this class alone",
+            )
+        if isinstance(leg.integrator, Boxed):
+            leg.integrator.check_inside(points, "z")
     return points
 
 
@@ -69,7 +80,7 @@ def on(path: Trajectory, record: int, points: Points) -> Iterator[tuple[Step, Po
         whole = points.shape == move.state.x.points.shape  # to see the noise of the run
         chunks = [points] if whole else points.split(rows(points))
         if here is not leg:
-            memories = [_kept(memory, leg, here) for memory in memories] or [{} for _ in chunks]
+            memories = [_kept(memory, move.state) for memory in memories] or [{} for _ in chunks]
             leg = here
         moved = [
             step.moved(part, memory, k)
@@ -77,10 +88,6 @@ def on(path: Trajectory, record: int, points: Points) -> Iterator[tuple[Step, Po
         ]
         points, memories = torch.cat([part for part, _ in moved]), [later for _, later in moved]
         yield step, points
-
-
-def _end(step: Step, z: Points) -> Points:
-    return step.moved(z, {})[0]
 
 
 class Origin:
@@ -120,7 +127,7 @@ def back(path: Trajectory, record: int, origin: Origin) -> Iterator[Step]:
     for leg, move in steps_back(path, record):
         step = Step(leg, move)
         parts = origin.z.split(rows(origin.z)) if len(origin.z) else ()
-        found = [inverted(partial(_end, step), part) for part in parts]
+        found = [step.origins(part) for part in parts]
         if found:
             origin.z = torch.cat([z for z, _ in found])
             origin.keep(~torch.cat([lost for _, lost in found]))
@@ -153,8 +160,6 @@ def rows(points: Points) -> int:
     return max(1, NUMBERS // points.shape[1] ** 2)
 
 
-def _kept(memory: Memory, before: Leg | None, leg: Leg) -> Memory:
-    """The memory of other points in a run that goes on: what the run itself has kept."""
-    if before is None or type(before.integrator) is not type(leg.integrator):
-        return {}
-    return {name: value for name, value in memory.items() if name in leg.start.stepper}
+def _kept(memory: Memory, state: State) -> Memory:
+    """The memory of other points in a run that goes on: what the run has kept at its `state`."""
+    return {name: value for name, value in memory.items() if name in state.stepper}

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from particleflow import _checks
 from particleflow._inputs import integrator_of, prepare, same_target, target_named
-from particleflow._refusals import RefusedValueError
+from particleflow._refusals import RefusedTypeError, RefusedValueError
 from particleflow.clouds import Cloud, FixedTarget, extent
 from particleflow.flows import Flow
 from particleflow.integrators import Integrator, Snapshot, State
@@ -95,6 +97,13 @@ def with_flow(
     path: Trajectory, flow: Flow, target: Any, integrator: Integrator | None
 ) -> Trajectory:
     """The trajectory with a recipe of one leg, of parts that its report confirms."""
+    if not isinstance(flow, Flow):
+        raise RefusedTypeError(
+            "flow",
+            "must be the Flow of the run",
+            _checks.came(flow),
+            "pass what simulate was given",
+        )
     report = path.report
     if int(path.steps[0]) != 0:
         raise RefusedValueError(
@@ -156,7 +165,11 @@ def _differing(one: str, other: str) -> tuple[str, str]:
 
 def _legs(path: Trajectory, record: int) -> list[tuple[Leg, int]]:
     """The legs up to a record, each with the step at which it ends."""
-    path.cloud(record)  # refuses a record that is not there
+    if not -len(path) <= _checks.count(record, "record", least=-sys.maxsize) < len(path):
+        raise IndexError(
+            f"`record` must be between {-len(path)} and {len(path) - 1}, got {record}: the run has"
+            f" {len(path)} records"
+        )
     last, legs = int(path.steps[record]), recipe_of(path).legs
     starts = [leg.start.clock.step for leg in legs]
     ends = [*starts[1:], int(path.state.clock.step)]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from particleflow._refusals import RefusedValueError
@@ -13,14 +14,25 @@ from particleflow._typing import Array, Memory, Points, Values
 from particleflow.clouds import Clock, Cloud, Randomness
 from particleflow.estimators import Fit
 from particleflow.flows import Flow
-from particleflow.integrators import Controller, Integrator, LengthsOf, RungeKutta, State
+from particleflow.integrators import (
+    Controller,
+    Integrator,
+    LengthsOf,
+    Periodic,
+    RungeKutta,
+    State,
+)
+from particleflow.integrators.boxes import Boxed
 from particleflow.integrators.runge_kutta import advance, stage_clock
 from particleflow.recipe import Leg
 from particleflow.stepping import Move, Trial
+from particleflow.transport.inverse import inverted
 
 
 def scheme_of(integrator: Integrator) -> Integrator:
-    """The scheme of the steps of an integrator whose lengths are known."""
+    """The scheme of the steps of an integrator whose lengths are known, in its box."""
+    if isinstance(integrator, Boxed):
+        return replace(integrator, integrator=scheme_of(integrator.integrator))
     if isinstance(integrator, LengthsOf):
         return integrator.scheme
     if isinstance(integrator, Controller):
@@ -31,6 +43,18 @@ def scheme_of(integrator: Integrator) -> Integrator:
             "let it inherit from particleflow.integrators.LengthsOf",
         )
     return integrator
+
+
+def _without_boxes(integrator: Integrator) -> Integrator:
+    return _without_boxes(integrator.integrator) if isinstance(integrator, Boxed) else integrator
+
+
+def _unrolled(scheme: Integrator) -> Integrator:
+    """The scheme with walls alone: its points do not jump from one side to the other."""
+    if not isinstance(scheme, Boxed):
+        return scheme
+    inner = _unrolled(scheme.integrator)
+    return inner if isinstance(scheme, Periodic) else replace(scheme, integrator=inner)
 
 
 class _Recorded:
@@ -79,7 +103,7 @@ class Step:
     def __init__(self, leg: Leg, move: Move) -> None:
         self.move, self.scheme = move, scheme_of(leg.integrator)
         self.trials = move.trials
-        if isinstance(leg.integrator, LengthsOf):
+        if isinstance(_without_boxes(leg.integrator), LengthsOf):
             self.trials = _accepted(move.trials, self.scheme.stages)
         flow, state = leg.flow, move.state
         if flow.noise is not None:
@@ -103,6 +127,25 @@ class Step:
 
     def moved(self, z: Points, memory: Memory, chunk: int = 0) -> tuple[Points, Memory]:
         """The points after the step, and the integrator's memory of them."""
+        return self._moved(self.scheme, z, memory, chunk)
+
+    def origins(self, y: Points) -> tuple[Points, Bool[Tensor, "Q"]]:
+        """z with T(z) = y, and the rows where none was found."""
+        scheme = _unrolled(self.scheme)
+        z, lost = inverted(lambda z: self._moved(scheme, z, {}, 0)[0], y)
+        box = self.scheme
+        while isinstance(box, Boxed):
+            inside = box.wrapped(z)
+            if isinstance(box, Periodic):
+                z = inside
+            else:  # no particle comes from behind a wall
+                lost = lost | (inside != z).any(1)
+            box = box.integrator
+        return z, lost
+
+    def _moved(
+        self, scheme: Integrator, z: Points, memory: Memory, chunk: int
+    ) -> tuple[Points, Memory]:
         if self.rests:
             return z, memory
         state = self.move.state
@@ -115,7 +158,7 @@ class Step:
             fit=state.fit,
             target=state.target,
         )
-        cloud, _, later = self.scheme.step(self.flow, _Recorded(self.trials), begun, self.move.used)
+        cloud, _, later = scheme.step(self.flow, _Recorded(self.trials), begun, self.move.used)
         return cloud.points, later
 
     def log_det(self, z: Points) -> Values:
