@@ -21,12 +21,16 @@ ORDER = (
     "mobilities",
     "naive_descent",
     "shift",
+    "classes",
+    "four_wells",
+    "density",
     "langevin_twin",
     "ratio_maps",
     "perfect_critic",
     "neurons",
     "million",
     "your_picture",
+    "survive",
 )
 
 # The picture that stands for an example, where it is not the first one.
