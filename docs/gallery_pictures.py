@@ -34,7 +34,7 @@ ORDER = (
 )
 
 # The picture that stands for an example, where it is not the first one.
-STANDING = {"far_start": 2, "noise": 2, "langevin_twin": 1, "mobilities": 2}
+STANDING = {"far_start": 2, "kale_between": 2, "noise": 2, "langevin_twin": 1, "mobilities": 2}
 # Width over height of a thumbnail; of a wider picture its right end is shown, where flows end.
 SHAPE = 1.45
 # The pixels of a thumbnail's longest side.

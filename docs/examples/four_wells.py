@@ -47,8 +47,8 @@ for name, path in paths.items():
     )
 
 # %%
-# The error of the worst well along the way. The last line jumps where particles
-# of little mass are placed anew, and all masses are equal afterwards.
+# The error of the worst well along the way. Force transport is resampled often:
+# all masses are equal afterwards, and the line jumps.
 
 figure, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
 for (name, path), colour in zip(
@@ -57,7 +57,8 @@ for (name, path), colour in zip(
     off = [
         float((shares(path.cloud(k)) - 25).abs().max()) for k in range(len(path))
     ]
-    print(f"{name:>15}: {path.report.get('renewals', 0)} times placed anew")
+    anew = path.report.get("renewals", {}).get("resampled", {"times": 0})
+    print(f"{name:>15}: resampled {anew['times']} times")
     ax.semilogy(path.times, off, color=colour, label=name)
 ax.set(xlabel="time", ylabel="worst well, percentage points", ylim=(0.1, 100))
 ax.legend(frameon=False)
