@@ -33,6 +33,7 @@ np.savetxt("points.csv", y, delimiter=",")
 kernel = K.Gaussian(0.5)
 flow = pf.mmd_flow(kernel)
 path = pf.simulate(flow, x, y, steps=2, dt=0.1)
+states = list(__import__("itertools").islice(pf.iterate(flow, x, y, dt=0.1), 3))
 
 
 class Thing:
@@ -152,11 +153,20 @@ asked = {"at": 0, "what": "witness", "arrows": True, "points": True}
 call(pf.plotting.field, path=path, flow=flow, **asked, **LIMITS, **PICTURE)
 call(
     pf.plotting.film,
-    states=list(__import__("itertools").islice(pf.iterate(flow, x, y, dt=0.1), 2)),
+    states=states,
     file="a.gif",
     target=y,
     **FILM,
 )
+
+labels = {"x_labels": [0, 1] * 3, "y_labels": [0, 1, 1] * 3, "between": 0.0}
+call(E.Labelled, estimator=E.MMD(kernel), **labels)
+call(pf.labelled, flow=flow, **labels)
+call(pf.record, states=states, save=pf.SaveAt(), metrics={}, stop=pf.AtRest())
+call(pf.AtRest, rtol=0.1, atol=0.1, every=2)
+call(pf.EnergyBelow, rtol=0.1, atol=0.1, every=2)
+call(pf.NoProgress, rtol=0.1, every=2, patience=3)
+call(pf.Checkpoint, folder="kept", every=2, seconds=0.5)
 
 KNOWN = {
     "kernel": kernel,
@@ -186,10 +196,15 @@ KNOWN = {
     "factor": 1.0,
     "bandwidth": 0.5,
     "of": torch.exp,
+    "integrator": pf.Euler(),
+    "low": -9.0,
+    "high": 9.0,
 }
 # Results, that users do not make; and what needs a picture or a compiler.
 LEFT_OUT = {
     "Annealed",
+    "Course",
+    "Labelled",
     "Fit",
     "FieldWitness",
     "Floor",

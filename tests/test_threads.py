@@ -244,6 +244,7 @@ ESTIMATORS: dict[str, Callable[[], Any]] = {
     "scikit-learn": lambda: E.SklearnClassifier(),
     "annealed": lambda: E.Annealed(E.MMD(K.Gaussian(1.0)), pf.Continuation(5)),
     "stragglers": lambda: E.Stragglers(E.MMD(K.Gaussian(0.7)), 0.5),
+    "c-transform": lambda: E.TrainedCTransformCritic(first_steps=15, width=8),
 }
 
 
@@ -267,7 +268,7 @@ def public(module: Any) -> set[str]:
 
 
 def test_every_estimator_is_among_them() -> None:
-    others = {"FieldWitness", "Fit", "Moments"}
+    others = {"FieldWitness", "Fit", "Labelled", "Moments"}  # labels belong to one size of cloud
     assert {type(make()).__name__ for make in ESTIMATORS.values()} == public(E) - others
 
 
