@@ -21,16 +21,20 @@ ORDER = (
     "mobilities",
     "naive_descent",
     "shift",
+    "classes",
+    "four_wells",
+    "density",
     "langevin_twin",
     "ratio_maps",
     "perfect_critic",
     "neurons",
     "million",
     "your_picture",
+    "survive",
 )
 
 # The picture that stands for an example, where it is not the first one.
-STANDING = {"far_start": 2, "noise": 2, "langevin_twin": 1, "mobilities": 2}
+STANDING = {"far_start": 2, "kale_between": 2, "noise": 2, "langevin_twin": 1, "mobilities": 2}
 # Width over height of a thumbnail; of a wider picture its right end is shown, where flows end.
 SHAPE = 1.45
 # The pixels of a thumbnail's longest side.

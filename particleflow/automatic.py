@@ -47,13 +47,15 @@ ONE_PLACE = 0.1
 SPREAD = 0.01
 # The ratio of the columns' standard deviations from which they are said to differ.
 UNLIKE = 10.0
+# What `print` says of a number that the caller gave.
+GIVEN = "given"
 # KALE's penalty: between MMD (large) and KL (small, stiff).
 LAM = 0.1
 
 
 @dataclass(frozen=True)
 class AutoFlow(Flow):
-    """A flow with the steps that it needs; `print` shows what was chosen.
+    """A flow with the steps that it needs; `print` shows its numbers, chosen or given.
 
     `simulate` without `steps` takes at least `steps`, and ends where the particles have arrived or
     come no nearer (`Arrived`), after at most `most`.
@@ -66,6 +68,7 @@ class AutoFlow(Flow):
         Particles that share a place are moved apart by N(0, spread^2 I) before the first step: no
         flow of their distribution would separate them.
     chosen : tuple of (name, value, reason)
+        The reason is "given" for the caller's own numbers.
     notes : tuple of str
         What the clouds make doubtful.
     """
@@ -180,24 +183,30 @@ def auto_flow(
             "`x` and `y` must not be one place, got clouds whose points all coincide: there is"
             " nothing to move"
         )
-    chosen = []
+    chosen, why = [], GIVEN
     if bandwidth is None:
         bandwidth, why = _bandwidth(y, size)
-        chosen.append(("bandwidth", f"{bandwidth:.3g}", why))
     bandwidth = _checks.positive(bandwidth, "bandwidth")
+    chosen.append(("bandwidth", f"{bandwidth:.3g}", why))
+    why = GIVEN
     if start is None:
-        start = max(size, bandwidth)
-        chosen.append(("start", f"{start:.3g}", "the longest side of the box around both clouds"))
+        start, why = max(size, bandwidth), "the longest side of the box around both clouds"
     start = _checks.positive(start, "start")
+    chosen.append(("start", f"{start:.3g}", why))
     if start < bandwidth:
         raise RefusedValueError(
             "start", f"must be at least the last bandwidth, {bandwidth:.3g}", f"{start:.3g}"
         )
+    why = GIVEN
     if steps is None:
         steps = planned(start, bandwidth)
         why = f"{PER_FOLD} for each factor of e, in {SHARE:.0%} of them"
-        chosen.append(("steps", str(steps), why))
     steps = _checks.count(steps, "steps")
+    chosen.append(("steps", str(steps), why))
+    usual = {"kale": ("lam", lam, LAM), "mono": ("mobility", mobility, Unit())}
+    if kind in usual:
+        name, value, default = usual[kind]
+        chosen.append((name, str(value), "the default" if value == default else GIVEN))
     shared = int(copies(x).sum())
     spread = SPREAD * bandwidth if shared else 0.0
     if shared:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
-from particleflow import _checks, stored
+from particleflow import _checks
 from particleflow.checkpoint import CheckpointError, Store
 from particleflow.checkpointing import Place
 from particleflow.clouds import Cloud
@@ -126,7 +126,7 @@ class KeptRun(Run):
         told = {"folder": str(self.store.folder), "step": last.step}
         self._went_on = told | {"notes": self.place.notes()}
         if facts["ending"] is not None:
-            self._finished = Trajectory.restored(*stored.told(self.store))
+            self._finished = Trajectory.load(self.store.folder)
 
     def go(self) -> None:
         if self._finished is None:

@@ -15,7 +15,14 @@ from particleflow._supplied import Supplied
 from particleflow.clouds import Clock, Cloud, Target
 from particleflow.estimators import Estimator, Fit
 from particleflow.estimators.base import fitted
-from particleflow.integrators import Course, Integrator, Snapshot, State, UnconvergedError
+from particleflow.integrators import (
+    Course,
+    Integrator,
+    Optimiser,
+    Snapshot,
+    State,
+    UnconvergedError,
+)
 from particleflow.integrators.base import chain_of
 from particleflow.watch import Watch
 
@@ -68,6 +75,7 @@ def states(
         raise ValueError(f"`flow` cannot start: {error}; no step was taken") from None
     if not watch.begun:  # that of a run which goes on from a checkpoint has begun
         watch.begin(state)
+    innermost = chain_of(integrator)[-1]
     while True:
         yield state
 
@@ -96,6 +104,9 @@ def states(
             cloud, renewed = flow.settled(
                 cloud, state.x, state.fit, state.target, state.clock, used
             )
+            if isinstance(innermost, Optimiser):
+                for rows in renewed.values():
+                    stepper = innermost.renewed(stepper, rows)
             snapshot = Snapshot(clock=clock, x=cloud, memory=state.fit.memory, stepper=stepper)
             made = state.fits
             state = _state(snapshot, *fits.of(cloud, used), watch)

@@ -235,11 +235,11 @@ class Trajectory(Replayed):
         which are read where they are looked at. A run that has not ended is "interrupted".
         """
         if isinstance(path, str | Path) and stored.is_run(path):
-            return stored.read(path, cls.restored)
-        return archive.read(path, cls.restored)
+            return stored.read(path, cls._restored)
+        return archive.read(path, cls._restored)
 
     @classmethod
-    def restored(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Trajectory:
+    def _restored(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Trajectory:
         """The trajectory of the tensors and facts of a file or folder: the inverse of `save`."""
 
         optional: dict[str, Any] = {name: tensors.get(name) for name in OPTIONAL}

@@ -688,7 +688,27 @@ ACTS: dict[str, Acts] = {
         seed=(0, 1, {"flow": NOISY}),
         draws=(None, Draws(3), {"flow": NOISY}),
         progress=Elsewhere("test_a_progress_bar"),
-        checkpoint=Elsewhere("test_resume"),
+        checkpoint=Elsewhere("test_records_are_those_of_a_run_in_memory"),
+    ),
+    "Checkpoint": Acts(
+        itself,
+        {},
+        folder=Elsewhere("test_records_are_those_of_a_run_in_memory"),
+        every=Elsewhere("test_the_state_is_written_as_often_as_is_asked"),
+        seconds=Elsewhere("test_the_state_is_written_as_often_as_is_asked"),
+    ),
+    "resume": Acts(
+        itself,
+        {},
+        folder=Elsewhere("test_a_folder_without_a_run_is_refused"),
+        flow=Elsewhere("test_a_part_that_no_file_can_hold"),
+        stop=Elsewhere("test_a_part_that_no_file_can_hold"),
+        metrics=Elsewhere("test_an_interrupted_run_ends_as_if_it_never_had_been"),
+        **{
+            name: Elsewhere("test_a_given_part_is_compared")
+            for name in ("target", "integrator", "draws")
+        },
+        progress=Elsewhere("test_a_progress_bar"),
     ),
     "study.Range": Acts(
         lambda part: (part.at(0.3), part.default),

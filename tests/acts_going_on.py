@@ -78,24 +78,4 @@ GOING_ON: dict[str, Acts] = {
         metrics=(None, {"W2": pf.metrics.W2()}),
         stop=(None, lambda state: state.clock.step == 2),
     ),
-    "Checkpoint": Acts(
-        lambda kept: (str(kept.folder), kept.every, kept.seconds),
-        {"folder": "run"},
-        folder=("run", "other"),
-        every=(20, 5),
-        seconds=(0.5, 0.0),
-    ),
-    "resume": Acts(
-        of_path,
-        {},
-        **dict.fromkeys(
-            ("folder", "flow", "target", "integrator", "metrics", "stop", "draws", "progress"),
-            Elsewhere("test_resume"),
-        ),
-    ),
-    "Trajectory.restored": Acts(
-        lambda path: path,
-        {},
-        **dict.fromkeys(("tensors", "facts"), Elsewhere("test_resume")),
-    ),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from particleflow.adaptive.arbel import _constants
 from particleflow.adaptive.pairs import Pairs
 from particleflow.adaptive.signal import QUARTER, signal, strongest
 from particleflow.clouds import Clock, Cloud
-from particleflow.estimators import KALE, MMD, Annealed
+from particleflow.estimators import KALE, MMD, Annealed, Estimator, Fit, Stragglers
+from particleflow.estimators.base import SameBandwidth
 from particleflow.kernels import (
     IMQ,
     Cauchy,
@@ -341,3 +343,22 @@ def test_a_run_resumes_bit_for_bit(rule: Any) -> None:
 )
 def test_the_rules_keep_the_contract_of_an_estimator(estimator: Any) -> None:
     check_estimator(estimator)
+
+
+@dataclass(frozen=True)
+class Outer(SameBandwidth):
+    """An estimator of one's own around another one."""
+
+    estimator: Estimator
+    deterministic, log_ratio, needs_target, energy_slope = True, False, True, None
+
+    def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Any) -> Fit:
+        return self.estimator.fit(x, y, clock, memory)
+
+
+def test_a_bandwidth_that_changes_within_an_estimator_of_ones_own_is_seen() -> None:
+    falling = Annealed(MMD(Gaussian(1.0)), Continuation(50))
+    flow = pf.Flow(Outer(Stragglers(falling, 5.0)))
+    assert flow.annealed
+    assert not pf.Flow(Outer(MMD(Gaussian(1.0)))).annealed
+    assert "the bandwidth has come down to" in pf.simulate(flow, X, Y, steps=4, dt=0.1).message

@@ -104,6 +104,17 @@ def test_the_numbers_are_those_it_tells_and_can_be_overruled() -> None:
     assert (own.estimator.bandwidth.start, own.estimator.bandwidth.end, own.steps) == (9.0, 0.5, 50)
     assert isinstance(own.estimator.estimator.kernel, pf.kernels.Cauchy)
     assert ("MMD, kernel IMQ" in str(flow), "MMD, kernel Cauchy" in str(own)) == (True, True)
+    told = str(own).splitlines()
+    assert told[1:] == [
+        "bandwidth  0.5  (given)",
+        "start      9  (given)",
+        "steps      50  (given)",
+    ]
+    assert "given" not in str(flow)
+    assert "lam        0.3  (given)" in str(pf.auto_flow(x, y, "kale", lam=0.3))
+    assert "lam        0.1  (the default)" in str(pf.auto_flow(x, y, "kale"))
+    bent = pf.auto_flow(x, y, "mono", mobility=pf.mobilities.Vanilla())
+    assert f"mobility   {pf.mobilities.Vanilla()}  (given)" in str(bent)
     path = pf.simulate(own, x, y, steps=7)
     assert int(path.steps[-1]) == 7
     assert "stopped" not in path.report

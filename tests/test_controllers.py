@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from particleflow.integrators import (
     DormandPrince,
     Momentum,
 )
-from particleflow.kernels import Energy, Gaussian, Laplace
+from particleflow.kernels import IMQ, Energy, Gaussian, Laplace
+from particleflow.renewals import Rebirth
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -282,6 +284,24 @@ def test_adam_is_the_formula() -> None:
         m, s = 0.9 * m + 0.1 * v, 0.999 * s + 0.001 * v**2
         x = x + 0.1 * (m / (1 - 0.9**n)) / ((s / (1 - 0.999**n)).sqrt() + 1e-8)
         assert torch.allclose(end, x, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("integrator", [Momentum(), Adam()], ids=["momentum", "adam"])
+def test_an_optimiser_remembers_nothing_of_particles_that_were_placed_anew(
+    integrator: Momentum | Adam,
+) -> None:
+    """Two far particles are reborn in step 1: step 2 is a first step for them, not for others."""
+    x, step = torch.cat([X, X[:2] + 20]), {"dt": 0.05, "integrator": integrator}
+    flow = pf.Flow(MMD(IMQ(0.9)), renewals=(Rebirth(9.0),))
+    before, after = list(islice(pf.iterate(flow, x, Y, **step), 1, 3))
+    anew = before.renewed["reborn"]
+    assert anew.tolist() == [False] * 13 + [True] * 2
+    close = {"rtol": 1e-12, "atol": 1e-14}
+    fresh = pf.simulate(flow, before.x, Y, steps=1, **step).particles[-1]
+    assert torch.allclose(after.x.points[anew], fresh[anew], **close)
+    assert not torch.allclose(after.x.points[~anew], fresh[~anew], rtol=1e-3)
+    again = pf.simulate(flow, before, Y, steps=1, **step).particles[-1]
+    assert torch.equal(after.x.points, again)
 
 
 def test_the_dt_of_adam_is_a_length() -> None:

@@ -44,7 +44,7 @@ def test_the_gallery_shows_all_examples() -> None:
         if isinstance(node, ast.Assign) and node.targets[0].id == "ORDER"
     )
     assert sorted(order) == [file.stem for file in EXAMPLES]
-    assert len(order) == len(set(order)) >= 15
+    assert len(order) == len(set(order)) >= 19
 
 
 @pytest.fixture(scope="module")

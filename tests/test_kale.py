@@ -411,3 +411,12 @@ def test_a_fit_that_rounding_stops_counts_as_solved() -> None:
     path = pf.simulate(pf.auto_flow(x0, y, "kale", steps=400), x0, y, steps=60)
     assert path.status == "completed"
     assert path.report["worst_gap"] < 1e-20
+
+
+def test_a_target_of_one_place_is_solved_to_the_rounding_of_its_many_equal_terms() -> None:
+    """Sums of many equal terms round by more than one term does, and no step does better."""
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    y = np.repeat([[0.3, 0.1]], 80, axis=0)
+    path = pf.simulate(pf.kale_flow(Gaussian(2.0), lam=0.01), x, y, steps=150)
+    assert path.status == "completed"
+    assert path.report["worst_gap"] < 1e-20

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import resource
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -100,6 +103,30 @@ def test_a_part_that_no_file_can_hold_is_asked_for_by_name(begun: Path) -> None:
     path = resume(begun, stop=at_step(99, interrupt))
     assert path.report["resumed"]["step"] == 7
     assert f"went on from step 7, kept in {begun}" in str(path.summary())
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ({"target": Y + 1}, "`target` has other numbers"),
+        ({"integrator": pf.Heun()}, "`integrator` is Euler there and Heun here"),
+        ({"draws": pf.Draws(3)}, "`draws` is seed=0 there and seed=3 here"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_given_part_is_compared(begun: Path, part: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match="`checkpoint` must be a new folder") as refused:
+        resume(begun, stop=at_step(99, interrupt), **part)
+    assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(("every", "seconds", "commits"), [(4, 0, 5), (6, 0, 4), (4, 99, 3)])
+def test_the_state_is_written_as_often_as_is_asked(
+    tmp_path: Path, every: int, seconds: float, commits: int
+) -> None:
+    """At the start, as often as is asked, and with the verdict at the end."""
+    simulate(FLOW, X, Y, steps=12, dt=0.2, checkpoint=Checkpoint(tmp_path, every, seconds))
+    assert len(list(tmp_path.glob("segments/0*.json"))) == commits
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
@@ -284,3 +311,13 @@ def test_damage_is_told_and_gone_round(begun: Path) -> None:
     assert path.report["resumed"]["step"] == 4
     assert "is damaged" in str(path.summary())
     assert_same(simulate(FLOW, X, Y, steps=12, dt=0.2, save=EVERY), path)
+
+
+@pytest.mark.slow
+def test_records_of_a_kept_run_take_no_memory() -> None:
+    """In a process of its own, whose largest memory is that of the run."""
+    code = "from benchmarks.checkpoint.size import memory; print(memory(300_000, 200, 1))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = ast.literal_eval(done.stdout)
+    assert found["records"] > 0.48
+    assert found["peak"] < 0.24

@@ -536,7 +536,7 @@ def test_nothing_overlaps_and_text_has_contrast(pages, file, size, dark):
 
 @pytest.mark.parametrize(
     ("count", "width", "columns"),
-    [(2, 390, 2), (4, 390, 2), (5, 390, 1), (2, 320, 1), (4, 700, 3), (4, 1280, 4), (6, 1280, 3)],
+    [(2, 390, 2), (4, 390, 2), (5, 390, 1), (2, 320, 1), (4, 700, 2), (4, 1280, 4), (6, 1280, 3)],
 )
 def test_panels_stand_in_as_many_columns_as_can_be_read(pages, tmp_path, count, width, columns):
     flows = {f"flow {k}": run(0.5 + k / 4, steps=2) for k in range(count)}

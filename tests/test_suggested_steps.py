@@ -83,8 +83,8 @@ def test_a_bandwidth_below_the_spacing_shortens_the_step() -> None:
     assert narrow < 1e-3 * wide
 
 
-def test_kernels_without_a_kink_keep_their_steps() -> None:
-    """Numbers of tiny differences, which a change of the rule at a kink must not touch."""
+def test_kernels_without_a_kink_take_a_third_of_eulers_limit() -> None:
+    """Rates of tiny differences, which the rule at a kink must not touch: these are the steps."""
     one = dt.problem("mmd", "Gaussian", "rings", sizes=(20, 30))
     flows = (
         pf.mmd_flow(Gaussian(0.2)),

@@ -34,7 +34,7 @@ for name, path in paths.items():
 # Columns are moments, equally far apart along the way. Colours say where a
 # particle began. The rows of MMD flow and KALE flow end with particles that are
 # out of the kernel's reach of any ring: their force is nearly zero there, and
-# more steps do not help.
+# more steps do not help these.
 
 pf.plotting.snapshots(paths, color="start", title="From a spot to three rings")
 

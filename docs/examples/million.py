@@ -25,7 +25,7 @@ print(audit)
 
 # %%
 # A run of a few steps. Records of a million particles take memory, so that only
-# the ends are kept here.
+# every twentieth step is kept here.
 
 began = time.perf_counter()
 path = pf.simulate(

@@ -24,7 +24,7 @@ from particleflow.plotting.style import stroke
 
 MOBILITIES = {
     "Unit": Unit(),
-    "Exponential(1/2)": Exponential(0.5),
+    "Exponential(1/4)": Exponential(0.25),
     "Arcsinh": Arcsinh(),
     "NonSaturating": NonSaturating(),
     "Vanilla": Vanilla(),
@@ -33,12 +33,12 @@ MOBILITIES = {
     "4 sigmoid(d)²": custom(lambda d: 4 * torch.sigmoid(d) ** 2),
 }
 d = torch.linspace(-8, 8, 401, dtype=torch.float64)
-figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+figure, ax = plt.subplots(figsize=(9, 4), layout="constrained")
 for k, (name, mobility) in enumerate(MOBILITIES.items()):
     colour, dashes = stroke(k)
     ax.plot(d, mobility.slope(d), color=colour, ls=dashes, label=name)
 ax.set(xlabel="log ratio d", ylabel="slope h'(d)", yscale="log", ylim=(1e-4, 20))
-ax.legend(frameon=False, ncols=2)
+ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
 # %%
 # The flows between two Gaussians. The ratio is that of the target and of the
@@ -50,7 +50,7 @@ goal = pf.samplers.Gaussian(mean=(0, 0), cov=[[1.0, 0.8], [0.8, 0.89]])
 x0 = start.sample(300, seed=0)
 ratio = ClosedForm(goal, current=Moments(jitter=1e-9), clip=40.0)
 
-figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+figure, ax = plt.subplots(figsize=(9, 4), layout="constrained")
 for k, (name, mobility) in enumerate(MOBILITIES.items()):
     flow = pf.mono_flow(ratio, mobility)
     path = pf.simulate(flow, x0, t1=6.0, dt=0.004, save=pf.SaveAt(every=10))
@@ -61,11 +61,12 @@ ax.set(
     xlabel="time",
     ylabel="distance of the mean from the target's",
     yscale="log",
-    ylim=(1e-3, 4),
+    ylim=(0.05, 4),
 )
-ax.legend(frameon=False, ncols=2)
+ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
 # %%
 # A slope that vanishes on the left side of the first picture, where there are
 # too many particles for the target, makes a flow that is slow to begin:
-# ``Vanilla`` and ``LSGAN``. ``shift=5`` moves that side out of the way.
+# ``Vanilla``, ``LSGAN`` and the last one. ``shift=5`` moves that side out of the
+# way.

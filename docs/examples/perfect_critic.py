@@ -39,7 +39,7 @@ ax.scatter(
     *start.T, s=50, color="#B4BAC3", label="a sample of the target, at the start"
 )
 ax.scatter(*end.T, s=50, color="#D55E00", label="1200 fresh batches later")
-ax.set(aspect="equal", xticks=[], yticks=[])
+ax.set(aspect="equal", xticks=[], yticks=[], ylim=(-2.3, 2.9))
 ax.legend(frameon=False, loc="upper left")
 
 # %%

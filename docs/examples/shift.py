@@ -27,7 +27,7 @@ for shift, colour in zip(
     speed = (Vanilla(shift=float(shift)).slope(value)[:, None] * grad).norm(dim=1)
     ax.semilogy(z, speed, color=colour, label=f"C = {shift}")
 ax.axvline(4, color="#B4BAC3", lw=1)
-ax.text(4.1, 2e-5, "the particles are here", color="#5F6774")
+ax.text(4.1, 3, "the particles are here", color="#5F6774")
 ax.set(xlabel="place", ylabel="speed", ylim=(1e-5, 10))
 ax.legend(frameon=False)
 

@@ -21,14 +21,14 @@ ax.axis("off")
 figure.savefig(file, dpi=60)
 plt.close(figure)
 
-target = pf.samplers.FromImage(file).sample(1500, seed=0)
+target = pf.samplers.FromImage(file).sample(1000, seed=0)
 x0 = pf.samplers.Gaussian(
     dim=2, mean=tuple(target.mean(0).tolist()), std=0.05
-).sample(1000, seed=1)
+).sample(700, seed=1)
 
 # s is the squared distance |x - y|²
 flow = pf.mmd_flow(lambda s: 1 / (1 + 400 * s) + 1 / (1 + 4 * s))
-path = pf.simulate(flow, x0, target, steps=300, metrics={"W2": pf.metrics.W2()})
+path = pf.simulate(flow, x0, target, steps=200, metrics={"W2": pf.metrics.W2()})
 print(path.summary())
 path.plot(color="start")
 

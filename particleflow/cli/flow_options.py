@@ -224,7 +224,7 @@ FLOW_OPTIONS = (
         "number",
         FLOW,
         "the distance to the nearest target point beyond which a particle is a straggler (default:"
-        " where the kernel has fallen to 1 %, of a gaussian 3 bandwidths)",
+        " where the kernel has fallen to a hundredth, of a gaussian 3 bandwidths)",
         "L",
         above=0,
         remedy="leave it out to have one chosen",

@@ -150,7 +150,7 @@ class Estimator(Protocol):
         None where there is no such c, or where it changes from fit to fit.
 
     All four must be there, of these types. Further facts are optional: `KnownSmoothness`,
-    `KernelWitness`, `KernelEnergy`, `OneKernel`, `Wrapping`, `FlowDefaults`.
+    `KernelWitness`, `KernelEnergy`, `OneKernel`, `Wrapping`, `SameBandwidth`, `FlowDefaults`.
     """
 
     @property
@@ -237,6 +237,16 @@ class Wrapping(ABC):
     @abstractmethod
     def held(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Estimator:
         """Return the estimator that makes the fit at these arguments. It changes no more."""
+
+
+class SameBandwidth:
+    """An estimator whose kernel has the bandwidth of another one's, `estimator`, at every fit.
+
+    Declared by inheriting. Whether that bandwidth changes in a run is read off `estimator`.
+    Its memory is that of `estimator`, or it is a `ByRow`, whose parts have one each.
+    """
+
+    estimator: Estimator
 
 
 class ByRow(ABC):

@@ -24,6 +24,7 @@ from particleflow.estimators.base import (
     FlowDefaults,
     GradWitness,
     HalfSquaredNorm,
+    SameBandwidth,
     Witness,
     Wrapping,
     check_estimator,
@@ -38,7 +39,7 @@ Rows: TypeAlias = Int[Tensor, "n"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Labelled(Wrapping, ByRow):
+class Labelled(Wrapping, SameBandwidth, ByRow):
     """Particles with a class: they move together, and are compared within their class.
 
     With the classes a and a similarity L of classes, the witness of a particle of class a is

@@ -15,6 +15,7 @@ from particleflow.estimators.base import (
     Estimator,
     Fit,
     KernelEnergy,
+    SameBandwidth,
     Witness,
     check_estimator,
     fitted,
@@ -25,7 +26,7 @@ from particleflow.strays import nearest
 
 
 @dataclass(frozen=True)
-class Stragglers:
+class Stragglers(SameBandwidth):
     """The fit of `estimator`, with a count of stragglers; these follow `companion`, if given.
 
     A straggler is a particle, or a query, farther than `beyond` from every target point. The fit's

@@ -16,17 +16,17 @@ from particleflow._supplied import Supplied
 from particleflow._typing import Memory, Points, Values
 from particleflow.adaptive import NoiseRule
 from particleflow.clouds import Clock, Cloud, as_cloud, as_clouds
-from particleflow.estimators import Annealed, Estimator, Fit, Labelled
+from particleflow.estimators import Annealed, Estimator, Fit
 from particleflow.estimators.base import (
     ByRow,
     CurvedWitness,
     FlowDefaults,
     GradWitness,
+    SameBandwidth,
     Wrapping,
     check_estimator,
     missing_target,
 )
-from particleflow.estimators.stragglers import Stragglers
 from particleflow.flows.slopes import EnergySlope, constant_slope
 from particleflow.mobilities import Mobility, Unit, check_increasing
 from particleflow.reactions import Reaction, longest_dt
@@ -345,9 +345,10 @@ class Flow:
 
 
 def _watched(estimator: Estimator) -> Estimator:
-    """The estimator, or the one whose stragglers it finds or that it fits within classes."""
-    inner = estimator.estimator if isinstance(estimator, Labelled) else estimator
-    return inner.estimator if isinstance(inner, Stragglers) else inner
+    """The estimator that chooses the bandwidth: this one, or the innermost that it declares."""
+    while isinstance(estimator, SameBandwidth):
+        estimator = estimator.estimator
+    return estimator
 
 
 def _number(schedule: Schedule, name: str, *moment: Any) -> float:

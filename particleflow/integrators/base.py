@@ -17,6 +17,7 @@ from particleflow.clouds import Clock, Cloud, FixedTarget, Target, as_cloud, as_
 from particleflow.estimators import Fit
 from particleflow.flows import Flow
 from particleflow.memo import cached_property
+from particleflow.renewals import Renewed
 
 # Where an object lies in memory, as a repr says it.
 PLACE = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -184,6 +185,13 @@ class Optimiser:
     def suggest_dt(self, flow: Flow, x: Cloud, y: Cloud | None) -> float:
         """The dt of a run that is given none: the flow's own, unless dt means something else."""
         return flow.suggest_dt(x, y)
+
+    def renewed(self, stepper: Memory, rows: Renewed) -> Memory:
+        """The memory that a step has left, where the flow then placed `rows` (N,) anew.
+
+        What it holds of these rows belongs to particles that are no more.
+        """
+        return stepper
 
 
 class Corrected(ABC):

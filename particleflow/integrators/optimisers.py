@@ -13,6 +13,7 @@ from particleflow._typing import Memory
 from particleflow.clouds import Cloud, extent
 from particleflow.flows import Flow
 from particleflow.integrators.base import Optimiser, Refit, State
+from particleflow.renewals import Renewed
 
 # Adam's step for data of unit extent: a hundred steps cross it.
 ADAM_STEP = 0.01
@@ -34,7 +35,7 @@ class Momentum(Optimiser):
     the flow, and the energy may rise, for a particle that arrives goes on and turns back. Where a
     run ends is where the flow could end, not where this flow would. Nesterov's x_n are the points
     at which the velocity is taken. Log masses follow Euler's method. One fit per step. The
-    stepper's memory holds u (N, d).
+    stepper's memory holds u (N, d), which is 0 for particles that were just placed anew.
 
     Parameters
     ----------
@@ -65,6 +66,9 @@ class Momentum(Optimiser):
         move = torch.add(v, u, alpha=self.decay) if self.nesterov else u
         return _moved(state.x, move, rate, dt), dt, {"momentum": u}
 
+    def renewed(self, stepper: Memory, rows: Renewed) -> Memory:
+        return {**stepper, "momentum": _without(stepper["momentum"], rows)}
+
 
 @dataclass(frozen=True)
 class Adam(Optimiser):
@@ -81,7 +85,8 @@ class Adam(Optimiser):
     It is no Wasserstein gradient flow: each coordinate has a scale of its own, so that the result
     depends on the axes. t counts lengths, the energy may rise, and where a run ends is not where
     the flow would end. Log masses follow Euler's method. One fit per step; the stepper's memory
-    holds m, s (N, d) and n.
+    holds m, s (N, d) and n. They are 0 for particles that were just placed anew, and n is then one
+    number for each particle, (N,).
 
     Parameters
     ----------
@@ -113,9 +118,14 @@ class Adam(Optimiser):
         count = held.get("count", torch.zeros((), dtype=torch.float64)) + 1
         mean = torch.lerp(v, held.get("mean", nothing), self.first)
         square = torch.lerp(v * v, held.get("square", nothing), self.second)
-        scale = (square / (1 - self.second ** float(count))).sqrt() + self.eps
-        move = mean / (1 - self.first ** float(count)) / scale
+        scale = (square / _weight(self.second, count, v)).sqrt() + self.eps
+        move = mean / _weight(self.first, count, v) / scale
         return _moved(state.x, move, rate, dt), dt, {"mean": mean, "square": square, "count": count}
+
+    def renewed(self, stepper: Memory, rows: Renewed) -> Memory:
+        count = stepper["count"].to(rows.device).expand(len(rows))
+        held = {"mean": stepper["mean"], "square": stepper["square"], "count": count}
+        return {**stepper, **{name: _without(part, rows) for name, part in held.items()}}
 
     def suggest_dt(self, flow: Flow, x: Cloud, y: Cloud | None) -> float:
         sides = extent(x.points, *([] if y is None else [y.points]))
@@ -125,6 +135,20 @@ class Adam(Optimiser):
 def _moved(x: Cloud, move: Tensor, rate: Tensor | None, dt: float) -> Cloud:
     log_mass = x.log_mass if rate is None else x.mass.log() + dt * rate
     return Cloud(torch.add(x.points, move, alpha=dt), log_mass=log_mass)
+
+
+def _without(memory: Tensor, rows: Renewed) -> Tensor:
+    """The memory (N, ...), none of it in `rows`."""
+    kept = memory.clone()
+    kept[rows] = 0
+    return kept
+
+
+def _weight(decay: float, count: Tensor, like: Tensor) -> float | Tensor:
+    """1 - decay^n, the weight of n velocities in their average; (N, 1) for a count of each row."""
+    if count.ndim == 0:
+        return 1 - decay ** float(count)
+    return (1 - decay ** count[:, None]).to(like)
 
 
 def _share(value: float, name: str) -> None:

@@ -182,8 +182,11 @@ class Dual:
         return max(rtol**2 * scale / (2 * lam), floor)
 
     def rounding(self, point: Point, lam: float) -> float:
-        """The gap that rounding of K a may leave, where h is a small difference of large sums."""
-        lost = ROUNDING * point.image.abs() / lam
+        """The gap that rounding of K a may leave, where h is a small difference of large sums.
+
+        The rounding of a sum of M terms grows like sqrt(M), as of independent errors.
+        """
+        lost = ROUNDING * math.sqrt(len(point.a)) * point.image.abs() / lam
         return 0.5 * float((self.mass * self.divergence.ratio_slope(point.u)) @ lost**2)
 
 
