@@ -115,7 +115,7 @@ def test_a_part_that_no_file_can_hold_is_asked_for_by_name(begun: Path) -> None:
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_a_given_part_is_compared(begun: Path, part: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match="`checkpoint` must be a new folder") as refused:
+    with pytest.raises(ValueError, match="`folder` must be that of a run") as refused:
         resume(begun, stop=at_step(99, interrupt), **part)
     assert told in str(refused.value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -110,6 +111,20 @@ def test_runs_go_on_bit_for_bit(tmp_path: Any) -> None:
     on = pf.simulate(flow, pf.Trajectory.load(tmp_path / "half.npz"), steps=5)
     assert torch.equal(on.state.x.points, whole.state.x.points)
     assert any(name.startswith("class/2/") for name in whole.state.memory)
+
+
+@pytest.mark.parametrize(
+    "kind", [list, np.array, partial(np.array, dtype=object)], ids=["list", "array", "objects"]
+)
+def test_a_folder_holds_labels_and_refuses_others(kind: Any, tmp_path: Any) -> None:
+    flows = [
+        pf.labelled(pf.mmd_flow(KERNEL), kind(labels), kind(B.tolist()))
+        for labels in (A.tolist(), A[::-1].tolist())
+    ]
+    path = pf.simulate(flows[0], X, Y, steps=3, dt=0.2, checkpoint=tmp_path)
+    assert torch.equal(pf.resume(tmp_path).particles, path.particles)
+    with pytest.raises(ValueError, match="`flow` has other numbers"):
+        pf.simulate(flows[1], X, Y, steps=3, dt=0.2, checkpoint=tmp_path)
 
 
 # ---- the product kernel

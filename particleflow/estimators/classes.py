@@ -21,7 +21,7 @@ def classes_of(
     x_labels: Any, y_labels: Any, *, needed: bool
 ) -> tuple[tuple[str, ...], Int[np.ndarray, "N"], Int[np.ndarray, "M"] | None]:
     """The names of the classes, in sorted order, and the number of each row's class."""
-    x = _labels(x_labels, "x_labels")
+    x = labels_of(x_labels, "x_labels")
     if y_labels is None:
         if needed:
             raise RefusedValueError(
@@ -29,7 +29,7 @@ def classes_of(
             )
         names, codes = np.unique(x, return_inverse=True)
         return tuple(map(str, names)), codes, None
-    y = _labels(y_labels, "y_labels")
+    y = labels_of(y_labels, "y_labels")
     if (x.dtype.kind == "U") != (y.dtype.kind == "U"):
         raise RefusedTypeError(
             "y_labels", "must be of the kind of `x_labels`", f"{y.dtype} for {x.dtype}", "convert"
@@ -48,8 +48,8 @@ def classes_of(
     return tuple(map(str, names)), np.searchsorted(names, x), np.searchsorted(names, y)
 
 
-def _labels(value: Any, name: str) -> np.ndarray:
-    """Labels as an array of whole numbers or texts."""
+def labels_of(value: Any, name: str) -> np.ndarray:
+    """Labels as an array of whole numbers or texts, which files can hold."""
     if isinstance(value, Tensor):
         value = value.detach().cpu().numpy()
     remedy = "pass a whole number or a text for each row"

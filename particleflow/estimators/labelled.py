@@ -31,7 +31,7 @@ from particleflow.estimators.base import (
     fitted,
     smoothness_of,
 )
-from particleflow.estimators.classes import NAMED, classes_of, similarity
+from particleflow.estimators.classes import NAMED, classes_of, labels_of, similarity
 from particleflow.kept import Kept
 from particleflow.pairwise import Promise
 
@@ -103,6 +103,9 @@ class Labelled(Wrapping, SameBandwidth, ByRow):
             )
         if isinstance(self.estimator, FlowDefaults):
             object.__setattr__(self, "estimator", self.estimator.in_flow())
+        for name, given in (("x_labels", self.x_labels), ("y_labels", self.y_labels)):
+            if given is not None or name == "x_labels":
+                object.__setattr__(self, name, labels_of(given, name))
         names, x, y = classes_of(self.x_labels, self.y_labels, needed=self.estimator.needs_target)
         similar = similarity(self.between, len(names))
         off = similar - np.eye(len(names))
