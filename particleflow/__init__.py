@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from particleflow.adaptive import Arbel, Continuation, TargetSignal
     from particleflow.arrival import Arrived
     from particleflow.automatic import AutoFlow, auto_flow
-    from particleflow.checkpointing import Checkpoint
     from particleflow.clouds import Clock, Cloud, Draws, Replay
     from particleflow.engine import fit, iterate, simulate
     from particleflow.estimators import Fit
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from particleflow.metrics import two_sample
     from particleflow.moves import ift_flow, labelled, stragglers, unbalanced
     from particleflow.resuming import resume
+    from particleflow.run_folder import Checkpoint
     from particleflow.runs import Runs
     from particleflow.saving import SaveAt
     from particleflow.stops import AtRest, EnergyBelow, NoProgress
@@ -63,7 +63,6 @@ _HOME = {
     "adaptive": ("Arbel", "Continuation", "TargetSignal"),
     "arrival": ("Arrived",),
     "automatic": ("AutoFlow", "auto_flow"),
-    "checkpointing": ("Checkpoint",),
     "clouds": ("Clock", "Cloud", "Draws", "Replay"),
     "engine": ("fit", "iterate", "simulate"),
     "estimators": ("Fit",),
@@ -74,6 +73,7 @@ _HOME = {
     "metrics": ("two_sample",),
     "moves": ("ift_flow", "labelled", "stragglers", "unbalanced"),
     "resuming": ("resume",),
+    "run_folder": ("Checkpoint",),
     "runs": ("Runs",),
     "saving": ("SaveAt",),
     "stops": ("AtRest", "EnergyBelow", "NoProgress"),

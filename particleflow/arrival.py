@@ -19,8 +19,8 @@ from particleflow import _checks
 from particleflow._typing import Memory
 from particleflow.clouds import Cloud
 from particleflow.integrators import State
+from particleflow.memories import Remembered
 from particleflow.metrics import W2, SlicedW2, floor
-from particleflow.remembered import Remembered
 from particleflow.stops import Beginning
 from particleflow.subsets import in_own_order
 

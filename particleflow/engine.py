@@ -23,17 +23,17 @@ from particleflow._inputs import (
     target_named,
 )
 from particleflow.automatic import AutoFlow
-from particleflow.checkpointing import Asked, Checkpoint, Place, opened
+from particleflow.checkpointed_run import KeptRun
 from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Replay
 from particleflow.estimators import Estimator, Fit
 from particleflow.estimators.base import check_estimator, fitted
 from particleflow.flows import Flow
 from particleflow.integrators import Integrator, Optimiser, State, suggested_dt
-from particleflow.kept_run import KeptRun
 from particleflow.metrics import label_of
 from particleflow.metrics.told import told as told_metrics
 from particleflow.recipe import Leg, Recipe
 from particleflow.recording import Recorder
+from particleflow.run_folder import Asked, Checkpoint, Place, opened
 from particleflow.running import Run, Stop, StopRule, stopping
 from particleflow.saving import RECORDS, Grid, SaveAt
 from particleflow.stepping import chosen, over, states, with_dt

@@ -9,8 +9,8 @@ from typing import Any
 from particleflow._typing import Memory
 from particleflow.clouds import Clock
 from particleflow.integrators import State
+from particleflow.memories import Remembered
 from particleflow.pairwise.base import Promise
-from particleflow.remembered import Remembered
 
 
 class Statistics:

@@ -9,11 +9,11 @@ from typing import Any
 from particleflow import _checks
 from particleflow._inputs import Metrics
 from particleflow._refusals import RefusedFileError
-from particleflow.checkpointing import Checkpoint, Place, opened
 from particleflow.clouds import Randomness
 from particleflow.engine import begin
 from particleflow.flows import Flow
 from particleflow.integrators import Integrator
+from particleflow.run_folder import Checkpoint, Place, opened
 from particleflow.running import Run, Stop, StopRule
 from particleflow.trajectory import Trajectory
 

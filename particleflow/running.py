@@ -22,10 +22,10 @@ from particleflow.fit_statistics import Statistics
 from particleflow.flows import Flow
 from particleflow.integrators import Snapshot, State
 from particleflow.integrators.base import controller_of
+from particleflow.memories import Remembering
 from particleflow.recipe import Recipe
 from particleflow.recording import Recorder
 from particleflow.remedies import AUTO
-from particleflow.remembered import Remembering
 from particleflow.stops import Beginning
 from particleflow.trajectory import Trajectory
 from particleflow.verdicts import judged, traits

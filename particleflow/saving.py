@@ -14,7 +14,7 @@ from particleflow import _checks
 from particleflow._typing import Memory
 from particleflow.clouds import Cloud, corners
 from particleflow.integrators import Snapshot
-from particleflow.remembered import Remembered
+from particleflow.memories import Remembered
 
 # About how many states are recorded by default: one for each frame of 5 s of film at 20 frames a
 # second.

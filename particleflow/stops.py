@@ -14,7 +14,7 @@ from typing import Any
 from particleflow import _checks
 from particleflow._typing import Memory
 from particleflow.integrators import Course, State
-from particleflow.remembered import Remembered
+from particleflow.memories import Remembered
 
 
 class Beginning(ABC):

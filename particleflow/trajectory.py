@@ -13,15 +13,15 @@ import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from particleflow import _checks, archive, stored
+from particleflow import _checks, archive, folder_trajectory
 from particleflow._words import called, last_known, number
 from particleflow.advice import Advice, advised
 from particleflow.arrival import Nearness, nearness_of_run
 from particleflow.clouds import Cloud, Draws
 from particleflow.integrators import Snapshot
+from particleflow.memories import snapshot_from, snapshot_told, under, within
 from particleflow.recipe import Recipe, Replayed
 from particleflow.remedies import Ended, Traits
-from particleflow.remembered import snapshot_from, snapshot_told, under, within
 from particleflow.strays import Strays, strays
 from particleflow.summary import Summary
 
@@ -234,8 +234,8 @@ class Trajectory(Replayed):
         Tensors come back on the CPU with their dtype. The records in a folder are memory maps,
         which are read where they are looked at. A run that has not ended is "interrupted".
         """
-        if isinstance(path, str | Path) and stored.is_run(path):
-            return stored.read(path, cls._restored)
+        if isinstance(path, str | Path) and folder_trajectory.is_run(path):
+            return folder_trajectory.read(path, cls._restored)
         return archive.read(path, cls._restored)
 
     @classmethod

@@ -28,7 +28,7 @@ from particleflow.integrators import (
 from particleflow.integrators.base import chain_of, controller_of
 from particleflow.kernels.bandwidth import default_bandwidth, spacing
 from particleflow.kernels.declared import has_kink
-from particleflow.remembered import Remembered, snapshot_from, snapshot_told, under, within
+from particleflow.memories import Remembered, snapshot_from, snapshot_told, under, within
 
 # Particles farther from the middle of the start than this many extents of start and target have
 # left for good.

@@ -12,7 +12,7 @@ import torch
 
 import particleflow as pf
 from particleflow import Checkpoint, Trajectory, resume, simulate
-from particleflow.checkpointing import opened
+from particleflow.checkpointed_run import KeptRun
 from particleflow.clouds import Cloud
 from particleflow.engine import begin
 from particleflow.estimators import (
@@ -24,7 +24,7 @@ from particleflow.estimators import (
     GradientPenaltyCritic,
 )
 from particleflow.integrators import Adam, Adaptive, Descent, Momentum
-from particleflow.kept_run import KeptRun
+from particleflow.run_folder import opened
 
 X = pf.samplers.Gaussian(dim=2, mean=(0, -0.3), std=0.2).sample(19, seed=1)
 Y = pf.samplers.Rings().sample(27, seed=0)

@@ -11,13 +11,13 @@ from pathlib import Path
 from particleflow import plotting
 from particleflow._refusals import RefusedValueError
 from particleflow._words import number
-from particleflow.checkpointing import opened
 from particleflow.cli.folder import film_of, results_of, trajectory_of
 from particleflow.cli.paths import CHECKPOINT
 from particleflow.cli.report import Outcome, measured_names
 from particleflow.cli.task import Task
 from particleflow.engine import begin
 from particleflow.plotting.films.mp4 import ffmpeg
+from particleflow.run_folder import opened
 from particleflow.saving import SaveAt
 from particleflow.stopping import Stop
 from particleflow.trajectory import Trajectory

@@ -23,7 +23,7 @@ from particleflow._typing import Memory
 from particleflow.checkpoint import CheckpointError, Commit, Store, parts
 from particleflow.clouds import Cloud, Draws, Randomness
 from particleflow.integrators import Snapshot
-from particleflow.remembered import (
+from particleflow.memories import (
     cloud_from,
     cloud_told,
     snapshot_from,

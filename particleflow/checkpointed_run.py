@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from particleflow import _checks
 from particleflow.checkpoint import CheckpointError, Store
-from particleflow.checkpointing import Place
 from particleflow.clouds import Cloud
+from particleflow.disk_recording import Streamed
 from particleflow.fit_statistics import Statistics
 from particleflow.integrators import State
-from particleflow.remembered import (
+from particleflow.memories import (
     Remembered,
     Remembering,
     cloud_from,
@@ -23,10 +23,10 @@ from particleflow.remembered import (
     under,
     within,
 )
+from particleflow.run_folder import Place
 from particleflow.running import Run
 from particleflow.saving import Wanted
 from particleflow.stopping import undisturbed
-from particleflow.streaming import Streamed
 from particleflow.trajectory import Trajectory
 
 # What a part without a memory remembers.

@@ -15,8 +15,8 @@ from particleflow._typing import Memory
 from particleflow.checkpoint import CheckpointError, Commit, Store
 from particleflow.clouds import Cloud
 from particleflow.integrators import Snapshot, State
+from particleflow.memories import Remembered
 from particleflow.recording import Recorder
-from particleflow.remembered import Remembered
 from particleflow.trajectory import Trajectory
 
 # What a record may have for each particle or grid point, besides the particles.
