@@ -229,10 +229,12 @@ def test_a_run_on_a_users_own_file_with_no_other_flag(tmp_path, capsys):
                 "0.1",
             ],
         ),
-        ("mono", ["--ratio", "classifier", "--first-steps", "5"]),
+        pytest.param(
+            "mono", ["--ratio", "classifier", "--first-steps", "5"], marks=pytest.mark.slow
+        ),
         ("auto", []),
         ("kale", ["--anneal", "0.4", "--start-bandwidth", "1.7", "--bandwidth", "0.31"]),
-        ("w1", ["--critic", "lipschitz", "--first-steps", "5"]),
+        pytest.param("w1", ["--critic", "lipschitz", "--first-steps", "5"], marks=pytest.mark.slow),
         (
             "langevin",
             [

@@ -318,7 +318,7 @@ def test_exact_transport_is_for_small_clouds(n, m, names):
     assert (asked.settings["metrics"], asked.notes) == (["w1", "w2"], ())
 
 
-@pytest.mark.parametrize("metric", ["w1", "w2"])
+@pytest.mark.parametrize("metric", ["w1", pytest.param("w2", marks=pytest.mark.slow)])
 def test_exact_transport_of_large_clouds_is_refused_but_on_the_line(tmp_path, metric):
     with refused(
         f"`metrics` {metric} is exact, for at most 5000 points, got 5001: use sliced, or leave"

@@ -98,8 +98,8 @@ FLOWS: dict[str, Callable[[Array], pf.Flow]] = {
     "SklearnClassifier": lambda y: pf.mono_flow(E.SklearnClassifier()),
     "ClosedForm": lambda y: pf.mono_flow(E.ClosedForm(law_of(y), current=E.Moments())),
 }
-# A run of this flow takes as long as those of all others on the same task.
-LONG = "SklearnClassifier"
+# Runs of these flows take as long as those of all others on the same task.
+LONG = {"SklearnClassifier", "critic"}
 # A step of a network takes long, and one of an inner solver.
 NETWORKS = {"critic", "Classifier", "SklearnClassifier"}
 SOLVERS = {"kale", "drmmd", "moreau", "KALE"}
@@ -116,7 +116,9 @@ RUNS = [
 @pytest.mark.parametrize(
     ("name", "where"),
     [
-        run if run[1] in QUICK and run[0] != LONG else pytest.param(*run, marks=pytest.mark.slow)
+        run
+        if run[1] in QUICK and run[0] not in LONG
+        else pytest.param(*run, marks=pytest.mark.slow)
         for run in RUNS
     ],
 )

@@ -184,6 +184,7 @@ def test_a_trial_that_hangs_is_ended() -> None:
 
 
 @pytest.mark.keops
+@pytest.mark.slow
 def test_a_compiler_that_vanishes_after_the_trial_is_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -104,6 +104,7 @@ def test_two_processes_compile_one_after_the_other(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_folder_is_private(cache: Path) -> None:
     for folder in (cache / "particleflow", inside(cache)):
         assert folder.stat().st_mode & 0o777 == 0o700

@@ -69,6 +69,7 @@ def test_the_promise_holds(kernel: kernels.Kernel, d: int) -> None:
     assert audit.grad_error <= 1e-2 * audit.grad_scale
 
 
+@pytest.mark.slow
 def test_a_source_that_outweighs_all_others_is_met() -> None:
     """It stands alone, and no query drawn at random is near it."""
     x, w = cloud(6000, 6), torch.full((6000,), 1 / 6000, dtype=torch.float64)

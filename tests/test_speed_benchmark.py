@@ -80,6 +80,7 @@ def test_every_row_has_a_goal_and_sizes_that_its_function_takes():
         ), name
 
 
+@pytest.mark.slow
 def test_rows_are_measured_again_beside_those_of_an_earlier_run(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["speed", "--rows", "gpu", "--again", "--out", str(tmp_path)])

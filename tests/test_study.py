@@ -577,6 +577,7 @@ def wait_for(process: Process, folder: Path, rows: int) -> None:
         assert time.monotonic() - begin < 120
 
 
+@pytest.mark.slow
 def test_a_study_that_is_killed_or_stopped_goes_on(tmp_path: Path, python: Python) -> None:
     """No row that was finished is lost or made again. Meanwhile no other study may write there."""
     process = started(python, tmp_path)

@@ -673,6 +673,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.usefixtures("unchecked")
+@pytest.mark.slow
 def test_a_large_study_has_a_small_page(large: Path) -> None:
     assert large.stat().st_size <= 5_000_000
     assert len(Page(large.read_text(encoding="utf-8")).tables[f"Runs of {TASKS[0]}"]) == 11 * 37 + 1
