@@ -267,13 +267,16 @@ STATEMENTS = (
     ),
     Statement(
         name="bandwidth-cross-validated-rises",
-        words="With it W2 to the three rings even rises.",
+        words="With it W2 to the three rings hardly changes: there is no force between the parts.",
         source=CHOOSING + ", a density and a flow need different bandwidths: 0.78 to 0.81",
         number="W2 at the end / at the start",
-        low=1.0,
+        low=0.95,
+        high=1.05,
         measure=partial(kept, "rings", "cross-validated"),
         group="bandwidth-rings",
         seconds=0.5,
+        note="At one draw W2 falls by half; it is not known why. At the others it changes by 2 % at"
+        " most, in either direction.",
     ),
     Statement(
         name="bandwidth-line-stalls",
