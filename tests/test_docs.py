@@ -20,6 +20,8 @@ from particleflow.cli import main
 
 DOCS = Path(__file__).parent.parent / "docs"
 PACKAGE = Path(pf.__file__).parent
+# Pages whose code takes five seconds or more: several processes, and films.
+LONG = {"films", "parallel"}
 # The build of the pages writes the gallery and _build beside them.
 BUILT = {"gallery", "_build"}
 PAGES = sorted(
@@ -64,7 +66,12 @@ def run_page(python: Python, page: Path, folder: Path) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: page.stem
+    "page",
+    [
+        pytest.param(page, id=page.stem, marks=pytest.mark.slow if page.stem in LONG else ())
+        for page in PAGES
+        if blocks(page, "python")
+    ],
 )
 def test_code_runs_as_printed(python: Python, page: Path, tmp_path: Path) -> None:
     status, told = run_page(python, page, tmp_path)

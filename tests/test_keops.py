@@ -216,6 +216,7 @@ def both(
 
 
 @pytest.mark.keops
+@pytest.mark.slow
 @pytest.mark.parametrize(("place", "size"), [(0.0, 1.0), (1e6, 64.0)], ids=["at home", "far away"])
 def test_many_float32_sources_keep_their_digits(place: float, size: float) -> None:
     """Errors relative to the sums of the absolute values of the terms, against float64 sums of what

@@ -394,7 +394,7 @@ def test_many_runs_keep_their_order_and_stay_inside(tmp_path, count):
     assert all(near(image, colour(k)) > 50 for k in range(count))
 
 
-@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize("d", [pytest.param(1, marks=pytest.mark.slow), 2, 3])
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_poor_trajectories_are_drawn(tmp_path, d):
     path = run(d=d, steps=2)

@@ -685,7 +685,7 @@ SIZES = [(1280, 800), (390, 844)]
 @pytest.mark.browser
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", SIZES, ids=["1280", "390"])
-@pytest.mark.parametrize("which", ["written", "large"])
+@pytest.mark.parametrize("which", ["written", pytest.param("large", marks=pytest.mark.slow)])
 def test_the_page_can_be_read(
     pages: browser.Pages,
     request: pytest.FixtureRequest,
