@@ -20,8 +20,7 @@ author = "The particleflow authors"
 copyright = author
 release = version = installed_version("particleflow-sim")
 
-sys.path.insert(0, str(Path(__file__).parent))
-from gallery_pictures import thumbnails  # noqa: E402 - it stands beside this file
+sys.path.insert(0, str(Path(__file__).parent))  # for gallery_pictures
 
 extensions = [
     "sphinx.ext.autodoc",
@@ -149,6 +148,8 @@ def no_protocol_signature(
 
 
 def setup(app: Sphinx) -> None:
+    from gallery_pictures import thumbnails
+
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
     app.connect("builder-inited", make_player)
     app.connect("builder-inited", thumbnails, priority=900)  # after the gallery was run

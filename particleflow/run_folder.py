@@ -116,7 +116,7 @@ class Asked:
                 continue
             try:
                 told, held = parts.encoded(part)
-            except parts.NotEncodable as error:
+            except parts.EncodingError as error:
                 made[name] = {"lacking": str(error)}
                 continue
             made[name] = {"told": told}

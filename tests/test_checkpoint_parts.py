@@ -27,7 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from test_public_api import documented
 
 import particleflow as pf
-from particleflow.checkpoint import NotDecodable, NotEncodable, decoded, encoded
+from particleflow.checkpoint import DecodingError, EncodingError, decoded, encoded
 from particleflow.checkpoint.vocabulary import FUNCTIONS, PARTS, parts
 
 K, E, S = pf.kernels, pf.estimators, pf.samplers
@@ -160,7 +160,7 @@ def pairs_of(name: str) -> Iterator[tuple[Any, Any, Callable[[Any], Any]]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for build, see in BUILDERS[name]:
-            with suppress(NotEncodable):  # with a function or a network of the user
+            with suppress(EncodingError):  # with a function or a network of the user
                 try:
                     part = build()
                 except (TypeError, ValueError):  # the usual arguments alone are not enough
@@ -271,14 +271,14 @@ def of_s(s: torch.Tensor) -> torch.Tensor:
     ],
 )
 def test_what_no_file_can_stand_for_is_named(value: Callable[[], Any], words: str) -> None:
-    with pytest.raises(NotEncodable, match=f"{words}.*, which no file can stand for"):
+    with pytest.raises(EncodingError, match=f"{words}.*, which no file can stand for"):
         encoded(value())
 
 
 def test_a_part_that_reads_a_file_is_not_written(tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
     path.write_text("1,2\n3,4.5\n")
-    with pytest.raises(NotEncodable, match=r"Minibatch\.sampler is an object of .*FromFile"):
+    with pytest.raises(EncodingError, match=r"Minibatch\.sampler is an object of .*FromFile"):
         encoded(S.Minibatch(S.FromFile(path), 2))
 
 
@@ -329,7 +329,7 @@ GAUSSIAN = {"part": "kernels.Gaussian", "fields": {"bandwidth": 0.2}}
     ids=str,
 )
 def test_a_form_that_nobody_has_written_is_refused(form: Any, words: str) -> None:
-    with pytest.raises(NotDecodable, match=words):
+    with pytest.raises(DecodingError, match=words):
         decoded([form], {"0": torch.zeros(3)})
 
 
@@ -343,13 +343,13 @@ def test_a_deep_form_is_refused(tag: str) -> None:
             "dict": {"dict": [["key", form]]},
             "part": {"part": "estimators.MMD", "fields": {"kernel": form}},
         }[tag]
-    with pytest.raises(NotDecodable, match="more than 50 levels"):
+    with pytest.raises(DecodingError, match="more than 50 levels"):
         decoded(form, {})
 
 
 def test_decoding_imports_nothing() -> None:
     before = set(sys.modules)
     for name in ("antigravity.fly", "this.s", "xmlrpc.server.main", "particleflow.cli.main"):
-        with pytest.raises(NotDecodable):
+        with pytest.raises(DecodingError):
             decoded({"part": name, "fields": {}}, {})
     assert set(sys.modules) == before

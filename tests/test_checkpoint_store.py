@@ -29,7 +29,7 @@ from checkpoints import check, forked, go_on, made, row, scalars, state, told
 
 from particleflow._refusals import RefusedFileError, RefusedValueError
 from particleflow.checkpoint import CheckpointError, Store, arrays, documents, segments
-from particleflow.checkpoint.errors import Damaged
+from particleflow.checkpoint.errors import DamageError
 
 if sys.platform != "win32":
     import resource
@@ -625,7 +625,7 @@ def test_entries_of_one_name_are_refused() -> None:
     with zipfile.ZipFile(file, "w") as archive:
         for _ in range(2):
             archive.writestr("a.npy", b"")
-    with pytest.raises(Damaged, match="of the same name"):
+    with pytest.raises(DamageError, match="of the same name"):
         arrays.unpacked(file.getvalue())
 
 
@@ -635,7 +635,7 @@ def test_entries_that_share_their_bytes_are_refused() -> None:
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("a.npy", bytes(1000))
         archive.filelist += 2 * archive.filelist
-    with pytest.raises(Damaged, match="has entries that are larger than the file"):
+    with pytest.raises(DamageError, match="has entries that are larger than the file"):
         arrays.unpacked(file.getvalue())
 
 

@@ -15,14 +15,14 @@ commits are written) and `writer` (the thread that does it), `store` (all of it:
 
 from particleflow.checkpoint.disk import Commit
 from particleflow.checkpoint.errors import CheckpointError
-from particleflow.checkpoint.parts import NotDecodable, NotEncodable, decoded, encoded
+from particleflow.checkpoint.parts import DecodingError, EncodingError, decoded, encoded
 from particleflow.checkpoint.store import Store
 
 __all__ = [
     "CheckpointError",
     "Commit",
-    "NotDecodable",
-    "NotEncodable",
+    "DecodingError",
+    "EncodingError",
     "Store",
     "decoded",
     "encoded",

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from particleflow.checkpoint.errors import Damaged
+from particleflow.checkpoint.errors import DamageError
 
 # A name that zip files keep as it is.
 NAME = re.compile(r"[^\x00-\x1f\\]{1,500}")
@@ -62,22 +62,22 @@ def unpacked(data: bytes) -> dict[str, Tensor]:
 
     Raises
     ------
-    Damaged
+    DamageError
         It is something else: compressed, with overlapping entries, with objects ...
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
             if sum(entry.file_size for entry in entries) > len(data):
-                raise Damaged("has entries that are larger than the file")
+                raise DamageError("has entries that are larger than the file")
             for entry in entries:
                 if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-                    raise Damaged("has compressed entries")
+                    raise DamageError("has compressed entries")
             named = {entry.filename.removesuffix(".npy"): entry for entry in entries}
             if len(named) != len(entries):
-                raise Damaged("has entries of the same name")
+                raise DamageError("has entries of the same name")
             return {name: _tensor(archive.read(entry)) for name, entry in named.items()}
-    except (
+    except (  # what zipfile and numpy raise of files that are not theirs
         zipfile.BadZipFile,
         ValueError,
         TypeError,
@@ -88,18 +88,18 @@ def unpacked(data: bytes) -> dict[str, Tensor]:
         RecursionError,
         RuntimeError,
     ) as error:
-        raise Damaged(f"holds no arrays ({str(error)[:200]})") from None
+        raise DamageError(f"holds no arrays ({str(error)[:200]})") from None
 
 
 def _tensor(data: bytes) -> Tensor:
     """The tensor of an .npy."""
     stream = io.BytesIO(data)
     if np.lib.format.read_magic(stream) != (1, 0):
-        raise Damaged("has arrays of another version")
+        raise DamageError("has arrays of another version")
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
     if fortran or dtype.kind not in KINDS or not dtype.isnative:
-        raise Damaged(f"has an array of {dtype}")
+        raise DamageError(f"has an array of {dtype}")
     size = math.prod(shape) * dtype.itemsize
     if any(length < 0 for length in shape) or size != len(data) - stream.tell():
-        raise Damaged(f"has an array of {len(data)} bytes in the place of {size}")
+        raise DamageError(f"has an array of {len(data)} bytes in the place of {size}")
     return torch.from_numpy(np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape).copy())

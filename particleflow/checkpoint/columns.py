@@ -24,7 +24,7 @@ from torch import Tensor
 from particleflow._files import to_disk
 from particleflow.checkpoint.arrays import KINDS
 from particleflow.checkpoint.documents import hashed, regular, whole
-from particleflow.checkpoint.errors import Damaged
+from particleflow.checkpoint.errors import DamageError
 
 # A name of a column, which is that of its file too.
 NAME = re.compile(r"[a-z][a-z0-9_]{0,50}")
@@ -56,24 +56,24 @@ class Layout:
 
         Raises
         ------
-        Damaged
+        DamageError
             There is none, or this machine does not have its dtype.
         """
         dtype, shape = entry["dtype"], entry["shape"]
         if not isinstance(dtype, str) or not DTYPE.fullmatch(dtype):
-            raise Damaged(f"names the dtype {str(dtype)[:40]}")
+            raise DamageError(f"names the dtype {str(dtype)[:40]}")
         try:
             native = np.dtype(dtype).isnative
             torch.from_numpy(np.empty(0, dtype))
         except (TypeError, ValueError):
             native = False
         if not native:
-            raise Damaged(f"names the dtype {dtype}, which this machine does not have")
+            raise DamageError(f"names the dtype {dtype}, which this machine does not have")
         if not isinstance(shape, list) or len(shape) > MOST_AXES:
-            raise Damaged("has no shape")
+            raise DamageError("has no shape")
         layout = cls(dtype, tuple(whole(length) for length in shape))
         if math.prod(max(1, length) for length in shape) > LARGEST:
-            raise Damaged(f"has rows of the shape {shape}")
+            raise DamageError(f"has rows of the shape {shape}")
         return layout
 
     @property
@@ -124,7 +124,7 @@ def digests(path: Path, layout: Layout, parts: list[int]) -> Iterator[str]:
 
     Raises
     ------
-    Damaged
+    DamageError
         The file ends before, or it is no plain file.
     """
     with regular(path) as file:
@@ -133,7 +133,7 @@ def digests(path: Path, layout: Layout, parts: list[int]) -> Iterator[str]:
         for rows in parts:
             done += rows * layout.row_bytes
             if done > length:
-                raise Damaged(f"is {length} bytes long in the place of {done}")
+                raise DamageError(f"is {length} bytes long in the place of {done}")
             yield hashed(file, rows * layout.row_bytes)
 
 
@@ -148,7 +148,7 @@ def mapped(path: Path, layout: Layout, rows: int) -> Tensor:
         return torch.from_numpy(np.empty(shape, layout.dtype))
     with regular(path) as file:
         if os.fstat(file.fileno()).st_size < length:
-            raise Damaged("is shorter than it was")
+            raise DamageError("is shorter than it was")
         if sys.platform == "linux":
             memory = mmap.mmap(
                 file.fileno(),

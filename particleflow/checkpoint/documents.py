@@ -17,7 +17,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from particleflow.checkpoint.errors import Damaged
+from particleflow.checkpoint.errors import DamageError
 
 # Most bytes of a document: the scalars of a million records. A parsed document takes ten times
 # the memory.
@@ -48,21 +48,21 @@ def unsealed(data: bytes) -> tuple[dict[str, Any], str]:
 
     Raises
     ------
-    Damaged
+    DamageError
         The digest differs, or the text is no JSON object.
     """
     seal = SEAL.search(data, max(0, len(data) - SEAL_BYTES))
     if seal is None:
-        raise Damaged("has lost its end")
+        raise DamageError("has lost its end")
     digest = seal.group(1).decode()
     if hashlib.sha256(data[: seal.start()]).hexdigest() != digest:
-        raise Damaged("has another SHA-256 than it says")
+        raise DamageError("has another SHA-256 than it says")
     try:
         body = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise Damaged(f"holds no JSON ({error})") from None
+        raise DamageError(f"holds no JSON ({error})") from None
     if not isinstance(body, dict):
-        raise Damaged("holds no JSON object")
+        raise DamageError("holds no JSON object")
     del body["sha256"]
     return body, digest
 
@@ -72,7 +72,7 @@ def document(path: Path) -> tuple[dict[str, Any], str]:
     with regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > MOST:
-            raise Damaged(f"is {size} bytes long, more than any that is written")
+            raise DamageError(f"is {size} bytes long, more than any that is written")
         return unsealed(file.readall())
 
 
@@ -81,15 +81,15 @@ def regular(path: Path, *, write: bool = False) -> FileIO:
 
     Raises
     ------
-    Damaged
+    DamageError
         It is a link, a folder, a pipe or a device, or it does not exist.
     """
     try:
         found = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
-        raise Damaged("is missing") from None
+        raise DamageError("is missing") from None
     if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
-        raise Damaged("is no plain file")
+        raise DamageError("is no plain file")
     flags = (os.O_RDWR if write else os.O_RDONLY) | getattr(os, "O_NOFOLLOW", 0)
     place = os.open(path, flags | getattr(os, "O_BINARY", 0))
     return FileIO(place, "r+b" if write else "rb")
@@ -105,7 +105,7 @@ def hashed(file: FileIO, length: int) -> str:
 
     Raises
     ------
-    Damaged
+    DamageError
         The file ends before.
     """
     digest = hashlib.sha256()
@@ -113,7 +113,7 @@ def hashed(file: FileIO, length: int) -> str:
     while left:
         data = file.read(min(CHUNK, left))
         if not data:
-            raise Damaged(f"is {left} bytes too short")
+            raise DamageError(f"is {left} bytes too short")
         digest.update(data)
         left -= len(data)
     return digest.hexdigest()
@@ -124,16 +124,16 @@ def whole(entry: Any, least: int = 0) -> int:
 
     Raises
     ------
-    Damaged
+    DamageError
         It is something else, or less than `least`.
     """
     if not isinstance(entry, int) or isinstance(entry, bool) or entry < least:
-        raise Damaged(f"has {str(entry)[:40]} in the place of a whole number")
+        raise DamageError(f"has {str(entry)[:40]} in the place of a whole number")
     return entry
 
 
 def fingerprint(entry: Any) -> str:
     """A SHA-256 read from a document."""
     if not isinstance(entry, str) or not re.fullmatch(r"[0-9a-f]{64}", entry):
-        raise Damaged(f"has {str(entry)[:40]} in the place of a SHA-256")
+        raise DamageError(f"has {str(entry)[:40]} in the place of a SHA-256")
     return entry

@@ -25,8 +25,11 @@ class CheckpointError(OSError):
     """A checkpoint cannot be written or read; its message says what to do."""
 
 
-class Damaged(Exception):  # noqa: N818 - found, told and gone round: `Store.open` never raises it
-    """A file is not what was written; the message completes "it ..."."""
+class DamageError(Exception):
+    """A file is not what was written; the message completes "it ...".
+
+    It is found, told and gone round: `Store.open` never raises it.
+    """
 
 
 def not_written(folder: Path, step: int | None, error: BaseException) -> CheckpointError:

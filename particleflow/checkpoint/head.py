@@ -13,7 +13,7 @@ from particleflow._files import replace_bytes
 from particleflow._refusals import RefusedValueError
 from particleflow.checkpoint.arrays import packed, unpacked
 from particleflow.checkpoint.documents import document, plain_folder, regular, sealed
-from particleflow.checkpoint.errors import CheckpointError, Damaged
+from particleflow.checkpoint.errors import CheckpointError, DamageError
 from particleflow.checkpoint.segments import PART, Sealed
 
 # The version of the files.
@@ -82,7 +82,7 @@ def read_head(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:
             )
         head = body.get("head")
         if not isinstance(head, dict):
-            raise Damaged("lacks the head")
+            raise DamageError("lacks the head")
         for folders in FOLDERS:
             if not plain_folder(folder / folders):
                 raise CheckpointError(f"'{folder / folders}' is missing, or is no plain folder")
@@ -90,7 +90,7 @@ def read_head(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:
         name = str(HEAD_TENSORS)
         with regular(folder / HEAD_TENSORS) as file:
             return head, unpacked(written.data(file)), digest
-    except (Damaged, TypeError, KeyError) as error:
+    except (DamageError, TypeError, KeyError) as error:
         raise CheckpointError(
             f"the checkpoint in '{folder}' is damaged: {name} {error}: begin anew in another folder"
         ) from None

@@ -19,7 +19,7 @@ from pathlib import Path
 from particleflow._files import locked
 from particleflow._refusals import RefusedValueError
 from particleflow.checkpoint.documents import regular
-from particleflow.checkpoint.errors import CheckpointError, Damaged
+from particleflow.checkpoint.errors import CheckpointError, DamageError
 
 # Most bytes of what a lock says.
 MOST = 1000
@@ -41,7 +41,7 @@ class Lock:
             path.open("xb").close()
         try:
             self._file = regular(path, write=True)
-        except Damaged as error:
+        except DamageError as error:
             raise CheckpointError(f"'{path}' {error}: remove it") from None
         taken = locked(self._file.fileno())
         told = _told(self._file.read(MOST))

@@ -35,11 +35,11 @@ from particleflow.checkpoint.vocabulary import fields_of, functions, parts
 DEPTH = 50
 
 
-class NotEncodable(TypeError):  # noqa: N818 - what a caller does about it is no error
+class EncodingError(TypeError):
     """A part is not one that can be written to a file; the message names it."""
 
 
-class NotDecodable(ValueError):  # noqa: N818 - as above
+class DecodingError(ValueError):
     """What was read does not stand for a part of this version."""
 
 
@@ -48,7 +48,7 @@ def encoded(value: Any) -> tuple[Any, dict[str, Tensor]]:
 
     Raises
     ------
-    NotEncodable
+    EncodingError
         A part is the user's own (a function, a network, another class), or reads a file.
     """
     tensors: dict[str, Tensor] = {}
@@ -60,7 +60,7 @@ def decoded(form: Any, tensors: Mapping[str, Tensor]) -> Any:
 
     Raises
     ------
-    NotDecodable
+    DecodingError
         A name is not listed, a constructor refuses its fields, or a device is missing.
     """
     return _Decoder(tensors).value(form, 0)
@@ -79,7 +79,7 @@ class _Encoder:
     def form(self, value: Any, place: str, depth: int) -> Any:
         """The form of a value; `place` tells where in the whole it stands."""
         if depth > DEPTH:
-            raise NotEncodable(f"{place} has more than {DEPTH} levels of parts")
+            raise EncodingError(f"{place} has more than {DEPTH} levels of parts")
         within: Callable[[Any, object], Any] = lambda one, step: self.form(
             one, f"{place}{step}", depth + 1
         )
@@ -120,7 +120,7 @@ class _Encoder:
                 one = getattr(value, name)
                 if callable(one) or dataclasses.is_dataclass(one):
                     within(one, f".{name}")
-        raise NotEncodable(f"{place} is {_told(value)}, which no file can stand for")
+        raise EncodingError(f"{place} is {_told(value)}, which no file can stand for")
 
     def _tensor(self, value: Any, tag: str, tensor: Tensor) -> Any:
         if id(value) not in self._names:
@@ -139,7 +139,7 @@ class _Decoder:
 
     def value(self, form: Any, depth: int) -> Any:
         if depth > DEPTH:
-            raise NotDecodable(f"a part has more than {DEPTH} levels of parts within it")
+            raise DecodingError(f"a part has more than {DEPTH} levels of parts within it")
         if form is None or isinstance(form, bool | int | float | str):
             return form
         if isinstance(form, list):
@@ -166,34 +166,34 @@ class _Decoder:
                 return DTYPES[name]
             case {"device": str(name)} if len(form) == 1:
                 return _device(name)
-        raise NotDecodable(f"{str(form)[:200]} stands for nothing")
+        raise DecodingError(f"{str(form)[:200]} stands for nothing")
 
     def _pair(self, pair: Any, depth: int) -> tuple[Any, Any]:
         if not isinstance(pair, list) or len(pair) != 2:
-            raise NotDecodable("a mapping must be pairs of keys and values")
+            raise DecodingError("a mapping must be pairs of keys and values")
         key, value = (self.value(one, depth + 1) for one in pair)
         try:
             hash(key)
         except TypeError:
-            raise NotDecodable(f"{type(key).__name__} is no key of a mapping") from None
+            raise DecodingError(f"{type(key).__name__} is no key of a mapping") from None
         return key, value
 
     def _found(self, name: str) -> Tensor:
         if name not in self.tensors:
-            raise NotDecodable(f"there is no tensor {name[:40]!r}")
+            raise DecodingError(f"there is no tensor {name[:40]!r}")
         return self.tensors[name]
 
     def _part(self, name: str, fields: dict[str, Any], depth: int) -> Any:
         if name not in parts():
-            raise NotDecodable(f"{name[:80]!r} is no part that files may name")
+            raise DecodingError(f"{name[:80]!r} is no part that files may name")
         cls = parts()[name]
         if not fields.keys() <= set(fields_of(cls)):
-            raise NotDecodable(f"{name} has no fields {str(list(fields))[:80]}")
+            raise DecodingError(f"{name} has no fields {str(list(fields))[:80]}")
         values = {key: self.value(one, depth + 1) for key, one in fields.items()}
         try:
             return cls(**values)
         except (ValueError, TypeError, ArithmeticError, RuntimeError, OSError) as error:
-            raise NotDecodable(f"{name} cannot be made as it was: {error}") from error
+            raise DecodingError(f"{name} cannot be made as it was: {error}") from error
 
 
 # The dtypes of torch that a part may hold.
@@ -217,7 +217,7 @@ def _device(name: Any) -> torch.device:
         torch.empty(0, device=device)
         return device
     except (RuntimeError, TypeError, AssertionError) as error:
-        raise NotDecodable(f"the device {str(name)[:40]!r} is not here: {error}") from None
+        raise DecodingError(f"the device {str(name)[:40]!r} is not here: {error}") from None
 
 
 def _told(value: Any) -> str:

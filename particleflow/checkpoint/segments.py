@@ -17,7 +17,7 @@ from torch import Tensor
 from particleflow.checkpoint.arrays import unpacked
 from particleflow.checkpoint.columns import NAME, Layout, digests
 from particleflow.checkpoint.documents import document, fingerprint, hashed, regular, whole
-from particleflow.checkpoint.errors import Damaged
+from particleflow.checkpoint.errors import DamageError
 
 # The name of a segment's file.
 FILE = re.compile(r"(\d{6,15})\.(json|npz)")
@@ -48,7 +48,7 @@ class Sealed:
 
         Raises
         ------
-        Damaged
+        DamageError
         """
         self.check(file)
         file.seek(0)
@@ -57,10 +57,10 @@ class Sealed:
     def check(self, file: FileIO) -> None:
         length = os.fstat(file.fileno()).st_size
         if length != self.length:
-            raise Damaged(f"is {length} bytes long in the place of {self.length}")
+            raise DamageError(f"is {length} bytes long in the place of {self.length}")
         file.seek(0)
         if hashed(file, length) != self.sha256:
-            raise Damaged("has another SHA-256 than was written")
+            raise DamageError("has another SHA-256 than was written")
 
 
 @dataclass(frozen=True)
@@ -102,16 +102,16 @@ class Manifest:
 
         Raises
         ------
-        Damaged
+        DamageError
             An entry is missing or of another kind.
         """
         try:
             rows, scalars, facts = body["rows"], body["scalars"], body["facts"]
             if not all(isinstance(entry, dict) for entry in (rows, facts, *scalars)):
-                raise Damaged("has entries of another kind")
+                raise DamageError("has entries of another kind")
             for name in rows:
                 if not NAME.fullmatch(name):
-                    raise Damaged(f"names a column {name[:40]!r}")
+                    raise DamageError(f"names a column {name[:40]!r}")
             return cls(
                 number=whole(body["number"]),
                 step=whole(body["step"]),
@@ -126,7 +126,7 @@ class Manifest:
                 facts=facts,
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise Damaged(f"lacks an entry ({error})") from None
+            raise DamageError(f"lacks an entry ({error})") from None
 
     @property
     def layouts(self) -> dict[str, Layout]:
@@ -238,7 +238,7 @@ def _states(folder: Path, stack: ExitStack, result: Found) -> tuple[int | None, 
             last += 1
         with _noting(result, last, state_path(folder, last), missing=False):
             files[last] = stack.enter_context(regular(state_path(folder, last)))
-    result.notes.append(_note(last, state_path(folder, last), Damaged("is missing")))
+    result.notes.append(_note(last, state_path(folder, last), DamageError("is missing")))
     return last, files
 
 
@@ -247,12 +247,12 @@ def _noting(result: Found, number: int, path: Path, *, missing: bool = True) -> 
     """Note damage that is found in the block; without `missing` not that of a file that is gone."""
     try:
         yield
-    except Damaged as error:
+    except DamageError as error:
         if missing or os.path.lexists(path):
             result.notes.append(_note(number, path, error))
 
 
-def _note(number: int, path: Path, error: Damaged) -> str:
+def _note(number: int, path: Path, error: DamageError) -> str:
     return f"segment {number} is damaged: {path.parent.name}/{path.name} {error}"
 
 
@@ -271,12 +271,12 @@ def _chain(folder: Path, head: str, last: int, result: Found) -> tuple[list[Mani
             body, digest = document(path)
             manifest = Manifest.read(body)
             if manifest.number != number or manifest.before != (chained[-1] if chained else head):
-                raise Damaged("does not follow the one before")
+                raise DamageError("does not follow the one before")
             if manifest.records != records + len(manifest.scalars):
-                raise Damaged("counts other records")
+                raise DamageError("counts other records")
             if (layouts or records) and manifest.layouts != layouts:
-                raise Damaged("has other columns")
-        except Damaged as error:
+                raise DamageError("has other columns")
+        except DamageError as error:
             result.notes.append(_note(number, path, error))
             break
         chain.append(manifest)
@@ -296,8 +296,8 @@ def _whole_records(folder: Path, chain: list[Manifest], result: Found) -> int:
             try:
                 digest = next(present)
                 if rows and digest != chain[number].rows[name][1]:
-                    raise Damaged("has another SHA-256 than was written")
-            except Damaged as error:
+                    raise DamageError("has another SHA-256 than was written")
+            except DamageError as error:
                 result.notes.append(_note(number, path, error))
                 good = number
                 break

@@ -18,7 +18,7 @@ from particleflow._refusals import RefusedFileError
 from particleflow.checkpoint.arrays import copied
 from particleflow.checkpoint.columns import NAME, Layout, mapped
 from particleflow.checkpoint.disk import Commit, Disk
-from particleflow.checkpoint.errors import CheckpointError, Damaged, not_read, not_written
+from particleflow.checkpoint.errors import CheckpointError, DamageError, not_read, not_written
 from particleflow.checkpoint.head import HEAD, LOCK, plain, read_head, refuse_a_run, write_head
 from particleflow.checkpoint.lock import Lock
 from particleflow.checkpoint.segments import Found, clean, column_path, found
@@ -167,7 +167,7 @@ class Store:
                 name: mapped(column_path(self.folder, name), layout, records)
                 for name, layout in (self._layouts or {}).items()
             }
-        except Damaged as error:
+        except DamageError as error:
             raise CheckpointError(f"a column in '{self.folder}' {error}") from None
         except OSError as error:
             raise not_read(self.folder, error) from error

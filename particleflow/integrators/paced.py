@@ -72,7 +72,6 @@ class Paced(LengthsOf):
 
     change: float = 0.5
     _last: LastSlope = field(default_factory=LastSlope, init=False, repr=False, compare=False)
-    scheme: ClassVar[Euler] = Euler()  # type: ignore[misc]
     order: ClassVar[float] = 1.0
     stages: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
@@ -82,6 +81,10 @@ class Paced(LengthsOf):
         object.__setattr__(self, "change", _checks.positive(self.change, "change", remedy=remedy))
         if self.change >= 2:
             raise RefusedValueError("change", "must be less than 2", f"{self.change:g}", remedy)
+
+    @property
+    def scheme(self) -> Euler:
+        return Euler()
 
     def check(self, flow: Flow, target: Target) -> None:
         if flow.noise is not None or flow.diffusion is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
@@ -52,7 +53,9 @@ class LengthsOf(Controller):
     the last one made ahead.
     """
 
-    scheme: RungeKutta
+    @property
+    @abstractmethod
+    def scheme(self) -> RungeKutta: ...
 
 
 class Euler(RungeKutta):

@@ -262,7 +262,7 @@ def _in_words(path: Path) -> Iterator[None]:
     """Replace numpy's errors about a file, which advise to trust the file, by plain ones."""
     try:
         yield
-    # Damaged files raise these errors: a cut .npy or an object (EOFError, ValueError), a header
+    # DamageError files raise these errors: a cut .npy or an object (EOFError, ValueError), a header
     # that asks for too much memory (MemoryError), and an archive that is cut, encrypted or
     # compressed by another method (BadZipFile, zlib.error, NotImplementedError, RuntimeError).
     except (
