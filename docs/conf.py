@@ -123,7 +123,16 @@ def plain_formulas(
     out: list[str] = []
     numpy_section = any(re.fullmatch(r"-{3,}", line) for line in lines)
     body, block = True, False
+    directive = -1  # the indent of the directive that the line belongs to; -1: of none
     for k, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if line.strip() and indent <= directive:
+            directive = -1
+        if directive < 0 and re.match(r"\s*\.\. [\w-]+::", line):
+            directive = indent
+        if directive >= 0:
+            out.append(line)
+            continue
         if numpy_section and re.fullmatch(r"-{3,}", lines[k + 1] if k + 1 < len(lines) else ""):
             body = False
         starts = body and line.startswith("    ") and (k == 0 or not lines[k - 1].strip())
