@@ -84,12 +84,13 @@ def not_written(path: Path, name: str, why: object) -> OSError:
 
 
 @contextmanager
-def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, durable: bool = False, name: bool = True) -> Iterator[BinaryIO]:
     """A file to write to, which becomes `path` once all is written.
 
     An error leaves the old file as it was, and no partial file. Two processes that write the same
     path do not disturb each other: the last file written stays, whole. With `durable` the file
-    outlives a power failure once the block is left.
+    outlives a power failure once the block is left. Without `name` its new name does so only with
+    the next durable file of the folder.
     """
     part = path.with_name(f".{secrets.token_hex(4)}.part")
     try:
@@ -99,7 +100,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
                 file.flush()
                 to_disk(file.fileno())
         part.replace(path)
-        if durable:
+        if durable and name:
             folder_to_disk(path.parent)
     finally:
         with suppress(OSError):

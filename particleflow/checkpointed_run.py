@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from particleflow import _checks
 from particleflow.checkpoint import CheckpointError, Store
@@ -28,44 +28,62 @@ from particleflow.running import Run
 from particleflow.saving import Wanted
 from particleflow.stopping import undisturbed
 from particleflow.trajectory import Trajectory
+from particleflow.watch import Watch
+
+Part = TypeVar("Part")
 
 # What a part without a memory remembers.
 NOTHING = Remembered({}, {})
 
 
 class Moment(NamedTuple):
-    """A run between two steps. It is noted after each step, and costs microseconds."""
+    """A run between two steps. It is noted after each step, and costs microseconds.
+
+    Parts are copied by `still`. A stop may be a user's own: it tells what it remembers.
+    """
 
     state: State
-    watch: Remembered
-    recorder: Remembered
-    wanted: Remembered
-    statistics: Remembered
+    watch: Watch
+    recorder: Streamed
+    wanted: Wanted
+    statistics: Statistics
     stop: Remembered
     ended: tuple[str, str, str]
     seconds: float
 
-    def told(self) -> Remembered:
-        """All of it, by names that say whose it is."""
+    def told(self, *, compared: bool) -> Remembered:
+        """All of it, by names that say whose it is.
+
+        `compared`: the watch has looked at the next step and has found nothing. It will not ask for
+        the state before this one again, which is left out.
+        """
         parts = {
-            name: getattr(self, name)
-            for name in ("watch", "recorder", "wanted", "statistics", "stop")
+            "watch": self.watch.remembered(previous=not compared),
+            "recorder": self.recorder.remembered(),
+            "wanted": self.wanted.remembered(),
+            "statistics": self.statistics.remembered(),
+            "stop": self.stop,
         }
         tensors, moment = snapshot_told(self.state)
         tensors = dict(tensors)
         for name, part in parts.items():
             tensors |= under(name, part.tensors)
-        statistics = Statistics()
-        statistics.recall(*self.statistics)
         facts = {
             **{name: part.facts for name, part in parts.items()},
             "state": moment,
             "ended": list(self.ended),
             "seconds": self.seconds,
-            "summary": statistics.summary(),
+            "summary": self.statistics.summary(),
             "devices": {k: str(v.device) for k, v in tensors.items() if v.device.type != "cpu"},
         }
         return Remembered(tensors, facts)
+
+
+def still(part: Part) -> Part:
+    """A copy of a part as it is now: parts replace what they hold, and never change it."""
+    copy = object.__new__(type(part))
+    vars(copy).update(vars(part))
+    return copy
 
 
 @dataclass(kw_only=True)
@@ -73,7 +91,9 @@ class KeptRun(Run):
     """A run whose records and states go to a folder.
 
     What is committed is the run between two steps: after a state was looked at, before the next
-    one is made. A run that is stopped within a step goes on from before it.
+    one is made. A run that is stopped within a step goes on from before it. A state is committed
+    once the next one is there: the watch has then compared its energy, and the state before it is
+    needed no more.
     """
 
     place: Place
@@ -138,31 +158,31 @@ class KeptRun(Run):
             self.state, self._known = state, False
             self._latest = self._kept = self._moment(state)
             return
+        if self._latest is not None and self._due(self._latest.state):
+            with undisturbed():
+                self._commit_latest(compared=not self.watch.message)
+                self._at = time.monotonic()
         super()._take(state)
         self.seconds = time.perf_counter() - self._began
         self.recorder.look()
-        if not (self.recorder.waits or self._due(state)):
-            self._latest = self._moment(state)
-            return
         with undisturbed():  # an interrupt must not part the records from the state
-            self.recorder.send()
+            if self.recorder.waits:
+                self.recorder.send()
             self._latest = self._moment(state)
-            if self._due(state):
-                first = self._step is None
+            if self._step is None:  # a folder that cannot be written to is refused before a step
                 self._commit_latest()
                 self._at = time.monotonic()
-                if first:  # a folder that cannot be written to is refused before the first step
-                    self.store.flush()
+                self.store.flush()
 
     def _moment(self, state: State) -> Moment:
         """What the parts of the run remember after they have looked at a state."""
         rule: Any = self.stop
         return Moment(
             state,
-            self.watch.remembered(),
-            self.recorder.remembered(),
-            self.wanted.remembered(),
-            self.statistics.remembered(),
+            still(self.watch),
+            still(self.recorder),
+            still(self.wanted),
+            still(self.statistics),
             Remembered(*rule.remembered()) if isinstance(rule, Remembering) else NOTHING,
             (self.status, self.message, self.why),
             self.seconds,
@@ -217,17 +237,19 @@ class KeptRun(Run):
     def _due(self, state: State) -> bool:
         """Is a commit due at a state?"""
         if self._step is None:
-            return True
+            return False
         settings = self.place.settings
         far = state.clock.step - self._step >= settings.every
         return far and time.monotonic() - self._at >= settings.seconds
 
-    def _commit_latest(self, ending: dict[str, Any] | None = None) -> None:
+    def _commit_latest(
+        self, ending: dict[str, Any] | None = None, *, compared: bool = False
+    ) -> None:
         """Commit the last state, unless that was done; `ending` is how the run has ended."""
         if self._latest is None or (self._latest is self._kept and ending is None):
             return
         rows, step = self.recorder.scalars(self._rows), self._latest.state.clock.step
-        tensors, facts = self._latest.told()
+        tensors, facts = self._latest.told(compared=compared)
         self.store.commit(step, tensors, {**facts, "ending": ending}, rows)
         self._step, self._rows, self._kept = step, self._rows + len(rows), self._latest
 

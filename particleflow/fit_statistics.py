@@ -14,7 +14,7 @@ from particleflow.pairwise.base import Promise
 
 
 class Statistics:
-    """Sums and largest values over the fits of a run."""
+    """Sums and largest values over the fits of a run. What it holds is replaced, never changed."""
 
     def __init__(self) -> None:
         self.fits = self.iterations = 0
@@ -30,22 +30,27 @@ class Statistics:
         self.fits += 1
         self._add_length(state)
         for name, rows in state.renewed.items():
-            count = self.renewals.setdefault(name, {"times": 0, "particles": 0})
-            count["times"] += 1
-            count["particles"] += int(rows.sum())
+            count = self.renewals.get(name, {"times": 0, "particles": 0})
+            more = {
+                "times": count["times"] + 1,
+                "particles": count["particles"] + int(rows.sum()),
+            }
+            self.renewals = self.renewals | {name: more}
         far = state.fit.reported("stragglers")
         if far is not None:
-            self.stragglers.setdefault("first", int(far))
-            self.stragglers["last"] = int(far)
-            self.stragglers["most"] = max(int(far), self.stragglers.get("most", 0))
+            self.stragglers = {
+                "first": self.stragglers.get("first", int(far)),
+                "last": int(far),
+                "most": max(int(far), self.stragglers.get("most", 0)),
+            }
         self.iterations += int(state.fit.reported("iterations") or 0)
         gap = state.fit.reported("gap")
         if gap is not None:
             self.gap = max(self.gap or 0.0, gap)
-        if "backend" in state.fit.report:
-            self.backends.setdefault(
-                str(state.fit.report["backend"]), str(state.fit.report.get("why", ""))
-            )
+        backend = state.fit.report.get("backend")
+        if backend is not None and str(backend) not in self.backends:
+            why = str(state.fit.report.get("why", ""))
+            self.backends = self.backends | {str(backend): why}
 
     def _add_length(self, state: State) -> None:
         """Keep the least and the largest length of steps that an integrator has chosen."""

@@ -108,13 +108,16 @@ class Watch(Course):
         self._box = None if self.first is None else _Box.around(start.x.points, self.first.points)
         self._variance = 0.0
 
-    def remembered(self) -> Remembered:
-        """All that later steps ask of earlier ones; the fit before is made again from its state."""
+    def remembered(self, *, previous: bool = True) -> Remembered:
+        """All that later steps ask of earlier ones; the fit before is made again from its state.
+
+        Without `previous` that state is left out: the next step compares no energy with it.
+        """
         tensors, last = {"tracked": self._tracked_before}, None
         if self._last_step is not None:
             tensors["step"], *last = self._last_step
         before = None
-        if self._previous is not None and not self.message:
+        if previous and self._previous is not None and not self.message:
             told = snapshot_told(self._previous)
             tensors |= under("before", told.tensors)
             before = told.facts

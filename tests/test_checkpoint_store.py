@@ -29,6 +29,7 @@ from checkpoints import check, forked, go_on, made, row, scalars, state, told
 
 from particleflow._refusals import RefusedFileError, RefusedValueError
 from particleflow.checkpoint import CheckpointError, Store, arrays, documents, segments
+from particleflow.checkpoint.arrays import COPIED, Held
 from particleflow.checkpoint.errors import DamageError
 
 if sys.platform != "win32":
@@ -96,7 +97,7 @@ def test_a_state_may_come_before_the_first_record(folder: Path) -> None:
     assert torch.equal(store.columns()["particles"][0], row(0)["particles"])
 
 
-def test_copies_are_made_at_once(folder: Path) -> None:
+def test_copies_of_small_tensors_are_made_at_once(folder: Path) -> None:
     with Store.create(folder, {}) as store:
         x, facts = torch.zeros(3, 2), {"list": [1]}
         store.append({"x": x})
@@ -108,6 +109,26 @@ def test_copies_are_made_at_once(folder: Path) -> None:
     assert not store.columns()["x"].any()
     assert not store.last.tensors["x"].any()
     assert store.last.facts == {"list": [1]}
+
+
+@pytest.mark.parametrize("act", ["append", "commit"])
+def test_a_large_tensor_that_is_changed_in_place_is_noticed(folder: Path, act: str) -> None:
+    x, small = torch.zeros(COPIED, 2), torch.zeros(3, 2)
+    with Store.create(folder, {}) as store:
+        store.append({"x": small if act == "commit" else x})
+        store.commit(1, {"x": small}, {}, [{"t": 0.0}])
+        store.flush()
+        held = Held.of({"x": x}, "tensors")
+        x += 1
+        write = {
+            "append": partial(store._disk.append, held),
+            "commit": partial(store._disk.commit, 2, held, {}, [], {}),
+        }
+        with pytest.raises(RuntimeError, match="'x' was changed in place"):
+            write[act]()
+    last = Store.open(folder, write=False).last
+    assert last is not None
+    assert last.step == 1
 
 
 def test_numpy_reads_the_files_alone(copy: Path) -> None:
@@ -609,7 +630,8 @@ def test_a_state_that_no_store_wrote_is_not_loaded(copy: Path, kind: str) -> Non
     path = copy / "segments" / "000005.npz"
     path.unlink()
     STATES[kind](path)
-    sealed = segments.Sealed.of(path.read_bytes())
+    data = path.read_bytes()
+    sealed = segments.Sealed(len(data), hashlib.sha256(data).hexdigest())
     resealed(copy / "segments" / "000005.json", lambda body: body.update(state=vars(sealed)))
     store = Store.open(copy, write=False)
     assert "segment 5 is damaged: segments/000005.npz" in store.notes[0]

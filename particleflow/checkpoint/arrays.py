@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import re
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import torch
@@ -18,6 +21,49 @@ from particleflow.checkpoint.errors import DamageError
 NAME = re.compile(r"[^\x00-\x1f\\]{1,500}")
 # Kinds of numpy's dtypes that are read: floats, integers, booleans and complex numbers.
 KINDS = "fiubc"
+# Largest tensor that is copied before it is written, in numbers. A larger one is watched: its copy
+# would take as long as it takes to write it.
+COPIED = 2**17
+
+
+@dataclass(frozen=True)
+class Held:
+    """Tensors on the CPU that wait to be written, and the versions of those that are no copies."""
+
+    tensors: Mapping[str, Tensor]
+    versions: Mapping[str, int]
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], argument: str) -> Held:
+        """Hold tensors: small ones are copied, large ones must stay as they are until `check`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A name cannot be kept, or numpy lacks a dtype; `argument` is what messages call the
+            mapping.
+        """
+        large = {
+            name: tensor.detach()
+            for name, tensor in tensors.items()
+            if tensor.numel() > COPIED
+            and tensor.device.type == "cpu"
+            and tensor.is_contiguous()
+            and not tensor.is_inference()  # such a tensor has no version
+        }
+        small = copied({n: t for n, t in tensors.items() if n not in large}, argument)
+        both = {name: large[name] if name in large else small[name] for name in tensors}
+        refuse_names_and_dtypes(large, argument)
+        return cls(both, {name: tensor._version for name, tensor in large.items()})
+
+    def check(self) -> None:
+        """Raise RuntimeError where torch has changed a watched tensor in place."""
+        for name, version in self.versions.items():
+            if self.tensors[name]._version != version:
+                raise RuntimeError(
+                    f"'{name}' was changed in place after the step that made it: integrators and"
+                    " estimators must return new tensors"
+                )
 
 
 def copied(tensors: Mapping[str, Tensor], argument: str) -> dict[str, Tensor]:
@@ -28,33 +74,61 @@ def copied(tensors: Mapping[str, Tensor], argument: str) -> dict[str, Tensor]:
     ValueError, TypeError
         A name cannot be kept, or numpy lacks a dtype; `argument` is what messages call the mapping.
     """
-    copies = {}
+    copies = {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    refuse_names_and_dtypes(copies, argument)
+    return copies
+
+
+def refuse_names_and_dtypes(tensors: Mapping[str, Tensor], argument: str) -> None:
+    """Refuse names that zip files change, and dtypes that numpy lacks."""
     for name, tensor in tensors.items():
         if not NAME.fullmatch(name):
             raise ValueError(
                 f"`{argument}` must have names of 1 to 500 characters without backslash and control"
                 f" characters, got {name[:80]!r}: choose another name"
             )
-        copy = tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         try:
-            copy.numpy()
+            tensor.numpy()
         except TypeError:
             raise TypeError(
                 f"`{argument}` '{name}' must have a dtype that numpy has, got {tensor.dtype}: keep"
                 " it as float32"
             ) from None
-        copies[name] = copy
-    return copies
 
 
-def packed(tensors: Mapping[str, Tensor]) -> bytes:
-    """The bytes of an .npz with these tensors; equal tensors give equal bytes."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+@dataclass
+class Hashing:
+    """A file that is written from its start to its end, with its length and SHA-256 so far."""
+
+    file: BinaryIO
+    length: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        size = memoryview(data).nbytes
+        self.length += size
+        self.file.write(data)
+        return size
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def write_packed(file: BinaryIO, tensors: Mapping[str, Tensor]) -> Hashing:
+    """Write an .npz with these tensors, which are not copied; equal tensors give equal bytes."""
+    hashing = Hashing(file)
+    with zipfile.ZipFile(cast(BinaryIO, hashing), "w", zipfile.ZIP_STORED) as archive:
         for name, tensor in tensors.items():
+            array = np.ascontiguousarray(tensor.numpy()).reshape(tensor.shape)
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, tensor.numpy(), (1, 0), allow_pickle=False)
-    return buffer.getvalue()
+                header = np.lib.format.header_data_from_array_1_0(array)
+                np.lib.format.write_array_header_1_0(entry, header)
+                entry.write(array.reshape(-1).view(np.uint8).data)
+    return hashing
 
 
 def unpacked(data: bytes) -> dict[str, Tensor]:

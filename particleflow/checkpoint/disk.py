@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from particleflow._files import folder_to_disk, replace_bytes
-from particleflow.checkpoint.arrays import packed
+from particleflow._files import folder_to_disk, replace_bytes, replacing
+from particleflow.checkpoint.arrays import Held
 from particleflow.checkpoint.columns import Column, Layout
 from particleflow.checkpoint.documents import sealed
 from particleflow.checkpoint.lock import Lock
@@ -25,7 +26,7 @@ from particleflow.checkpoint.segments import (
 )
 
 # The SHA-256 of no rows.
-NOTHING = Sealed.of(b"").sha256
+NOTHING = hashlib.sha256().hexdigest()
 
 
 @dataclass(frozen=True)
@@ -72,19 +73,20 @@ class Disk:
         self._digest, self._next, self._states = whole.digest, len(chain), set(whole.states)
         self._columns: dict[str, Column] = {}
 
-    def append(self, row: Mapping[str, Tensor]) -> None:
+    def append(self, row: Held) -> None:
         """Write a record after those that are there."""
-        for name, tensor in row.items():
+        for name, tensor in row.tensors.items():
             if name not in self._columns:
                 path = column_path(self.folder, name)
                 self._columns[name] = Column(path, Layout.of(tensor), len(self.scalars))
                 folder_to_disk(path.parent)
             self._columns[name].append(tensor)
+        row.check()
 
     def commit(
         self,
         step: int,
-        tensors: Mapping[str, Tensor],
+        state: Held,
         facts: Mapping[str, Any],
         scalars: list[dict[str, Any]],
         layouts: Mapping[str, Layout],
@@ -96,16 +98,16 @@ class Disk:
             name: (layout, self._columns[name].settle() if name in self._columns else NOTHING)
             for name, layout in layouts.items()
         }
-        data = packed(tensors)
-        replace_bytes(state_path(self.folder, self._next), data, durable=True)
+        # the name of the state lasts with that of the manifest: both are in one folder
+        with replacing(state_path(self.folder, self._next), durable=True, name=False) as file:
+            seal = Sealed.writing(file, state.tensors)
+        state.check()
         records = len(self.scalars) + len(scalars)
-        manifest = Manifest(
-            self._next, step, records, self._digest, Sealed.of(data), rows, scalars, facts
-        )
+        manifest = Manifest(self._next, step, records, self._digest, seal, rows, scalars, facts)
         written, self._digest = sealed(manifest.body())
         replace_bytes(manifest_path(self.folder, self._next), written, durable=True)
         self.scalars.extend(scalars)
-        self.last = Commit(step, records, tensors, facts)
+        self.last = Commit(step, records, state.tensors, facts)
         self._states.add(self._next)
         for number in [n for n in self._states if not is_kept(n, self._next)]:
             state_path(self.folder, number).unlink(missing_ok=True)

@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from particleflow._files import replace_bytes
+from particleflow._files import replace_bytes, replacing
 from particleflow._refusals import RefusedValueError
-from particleflow.checkpoint.arrays import packed, unpacked
+from particleflow.checkpoint.arrays import unpacked
 from particleflow.checkpoint.documents import document, plain_folder, regular, sealed
 from particleflow.checkpoint.errors import CheckpointError, DamageError
 from particleflow.checkpoint.segments import PART, Sealed
@@ -60,9 +60,9 @@ def write_head(
     kept: dict[str, Any] = plain(dict(head), "head")
     for name in FOLDERS:
         (folder / name).mkdir(exist_ok=True)
-    data = packed(tensors)
-    replace_bytes(folder / HEAD_TENSORS, data, durable=True)
-    body = {"format": FORMAT, "head": kept, "tensors": vars(Sealed.of(data))}
+    with replacing(folder / HEAD_TENSORS, durable=True) as file:
+        seal = Sealed.writing(file, tensors)
+    body = {"format": FORMAT, "head": kept, "tensors": vars(seal)}
     written, digest = sealed(body)
     replace_bytes(folder / HEAD, written, durable=True)
     return kept, digest

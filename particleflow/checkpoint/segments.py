@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -10,11 +9,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from torch import Tensor
 
-from particleflow.checkpoint.arrays import unpacked
+from particleflow.checkpoint.arrays import unpacked, write_packed
 from particleflow.checkpoint.columns import NAME, Layout, digests
 from particleflow.checkpoint.documents import document, fingerprint, hashed, regular, whole
 from particleflow.checkpoint.errors import DamageError
@@ -36,8 +35,10 @@ class Sealed:
     sha256: str
 
     @classmethod
-    def of(cls, data: bytes) -> Sealed:
-        return cls(len(data), hashlib.sha256(data).hexdigest())
+    def writing(cls, file: BinaryIO, tensors: Mapping[str, Tensor]) -> Sealed:
+        """Write an .npz with these tensors."""
+        written = write_packed(file, tensors)
+        return cls(written.length, written.digest.hexdigest())
 
     @classmethod
     def read(cls, entry: Any) -> Sealed:

@@ -15,7 +15,7 @@ from torch import Tensor
 from particleflow import _checks
 from particleflow._files import at_home, folder_to_disk
 from particleflow._refusals import RefusedFileError
-from particleflow.checkpoint.arrays import copied
+from particleflow.checkpoint.arrays import Held, copied
 from particleflow.checkpoint.columns import NAME, Layout, mapped
 from particleflow.checkpoint.disk import Commit, Disk
 from particleflow.checkpoint.errors import CheckpointError, DamageError, not_read, not_written
@@ -28,9 +28,10 @@ from particleflow.checkpoint.writer import Writer
 class Store:
     """The folder of a run, made by `create` or found by `open`.
 
-    Files are written by a thread of the store's own: `append` and `commit` copy what they are
-    given, and return. What fails there is raised by the next call of `append`, `commit`, `flush` or
-    `close` as a `CheckpointError`, and the last good commit stays whole.
+    Files are written by a thread of the store's own: `append` and `commit` return at once. They
+    copy small tensors. A large one must not be changed in place until it is written; where torch
+    has changed it, writing fails. A failure is raised by the next call of `append`, `commit`,
+    `flush` or `close` as a `CheckpointError`, and the last good commit stays whole.
 
     Attributes
     ----------
@@ -190,8 +191,8 @@ class Store:
             An earlier row or commit could not be written.
         """
         self._refuse_if_ended()
-        copies = copied(row, "row")
-        layouts = {name: Layout.of(tensor) for name, tensor in copies.items()}
+        held = Held.of(row, "row")
+        layouts = {name: Layout.of(tensor) for name, tensor in held.tensors.items()}
         for name in layouts:
             if not NAME.fullmatch(name):
                 raise ValueError(
@@ -204,7 +205,7 @@ class Store:
                 " record the same columns"
             )
         self._layouts = layouts
-        self._put(partial(self._disk.append, copies), copies)
+        self._put(partial(self._disk.append, held), held)
         self._new_rows += 1
 
     def commit(
@@ -216,8 +217,8 @@ class Store:
     ) -> None:
         """Make the records since the last commit, and a state to go on from, a part of the run.
 
-        Returns once the copies are made, unless the commit before is still being written: then it
-        waits for that one.
+        Returns at once, unless the commit before is still being written: then it waits for that
+        one.
 
         Parameters
         ----------
@@ -242,11 +243,11 @@ class Store:
                 f"`scalars` must have an entry for each new record, {self._new_rows}, got"
                 f" {len(scalars)}: append the records first"
             )
-        copies = copied(tensors, "tensors")
+        held = Held.of(tensors, "tensors")
         rows = [plain(row, "scalars") for row in scalars]
         layouts = dict(self._layouts or {})
-        job = partial(self._disk.commit, step, copies, plain(facts, "facts"), rows, layouts)
-        self._put(job, copies, single=True)
+        job = partial(self._disk.commit, step, held, plain(facts, "facts"), rows, layouts)
+        self._put(job, held, single=True)
         self._new_rows = 0
 
     def flush(self) -> None:
@@ -310,10 +311,8 @@ class Store:
             error = self._writer.failure
             raise not_written(self.folder, self.last.step if self.last else None, error) from error
 
-    def _put(
-        self, job: Callable[[], None], copies: Mapping[str, Tensor], *, single: bool = False
-    ) -> None:
-        size = sum(tensor.numel() * tensor.element_size() for tensor in copies.values())
+    def _put(self, job: Callable[[], None], held: Held, *, single: bool = False) -> None:
+        size = sum(tensor.numel() * tensor.element_size() for tensor in held.tensors.values())
         self._writer.put(job, size, single=single)
         self._raise()
 
