@@ -33,7 +33,7 @@ DIGEST = 9
 # Number of seeds of the comparison.
 SEEDS = 10
 # Number of trials of each contender on each task.
-TRIALS = 8
+TRIALS = 5
 # The tasks of a quick run: of two and ten dimensions, near and far.
 QUICK_TASKS = ("rings", "far", "digits10", "outliers")
 # Number of steps of a quick run.

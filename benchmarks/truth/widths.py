@@ -70,7 +70,7 @@ STATEMENTS = tuple(
         low=0.0,
         high=1.1,
         measure=partial(over_the_best, task),
-        seconds=5.0,
+        seconds=1.5,
     )
     for task, what in (
         ("far", "a cloud five deviations away"),

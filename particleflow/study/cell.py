@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from particleflow.trajectory import Trajectory
 
 Metrics = Mapping[str, Callable[[Cloud, Cloud], float]]
 
-# Number of records of a run at which the metrics are taken: ten points draw a curve, and W2 at more
-# of them takes as long as the steps of a quick flow.
-RECORDS = 10
+# Number of records after the start at which the metrics are taken. Each is at twice the steps of the
+# one before, the last at the end: W2 falls fast at first, and at more records it takes as long as
+# the steps of a quick flow.
+RECORDS = 6
 # Most values of metrics that a process remembers, a few KB each: 300 seeds have three each.
 REMEMBERED = 1000
 # Steps of a run that measures what a step costs.
@@ -35,8 +36,9 @@ MOST_STEPS = 20
 WARM: set[tuple[str, int]] = set()
 # Values between clouds that several runs of a process ask for, by metric and points.
 KNOWN: dict[tuple[Callable[..., float], bytes, bytes], float] = {}
-# Records that the trajectory of a player holds, in about: one for each frame of 5 s at 20 a second.
-FRAMES = 100
+# Records that the trajectory of a player holds, in about: ten for each of 5 s. The player draws
+# positions between them.
+FRAMES = 50
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,18 @@ def measure(cell: Cell, metrics: Metrics, trajectory: Path) -> dict[str, Any]:
 def _measured(cell: Cell, metrics: Metrics, trajectory: Path) -> dict[str, Any]:
     problem, steps = cell.task.draw(cell.seed), cell.task.steps
     _warm(cell, problem)
+
+    def unseen(metric: Callable[..., float]) -> Callable[[Cloud, Cloud], float]:
+        """A metric to the points held out; at the frames of a player it is not taken."""
+        apart = _apart(metric, problem)
+
+        def taken(x: Cloud, y: Cloud) -> float:
+            assert run.state is not None
+            step, over = run.state.clock.step, run.state.ended or run.is_last(run.state)
+            return apart(x, y) if over or is_read(cell, step) else math.nan
+
+        return taken
+
     began = time.process_time()
     setup = cell.contender.build(problem, cell.settings)
     building = time.process_time() - began
@@ -127,17 +141,15 @@ def _measured(cell: Cell, metrics: Metrics, trajectory: Path) -> dict[str, Any]:
         dt=setup.dt,
         integrator=setup.integrator,
         save=None,
-        metrics={**metrics, **{held_out(m): _apart(metrics[m], problem) for m in metrics}},
+        metrics={**metrics, **{held_out(m): unseen(metrics[m]) for m in metrics}},
         seed=problem.seed,
         progress=False,
     )
     watch = Stopwatch(run.states)
     run.states = watch
-    # of a trial only the end counts
-    every = {"trial": steps, "cost": COSTING}.get(cell.role, max(1, steps // RECORDS))
     frame = max(1, steps // FRAMES)
     run.wanted = lambda state: (
-        state.clock.step % every == 0 or (cell.keep and state.clock.step % frame == 0)
+        is_read(cell, state.clock.step) or (cell.keep and state.clock.step % frame == 0)
     )
     if cell.role == "cost":
         run.is_last = lambda state: state.clock.step >= min(steps, COSTING)
@@ -152,16 +164,28 @@ def _measured(cell: Cell, metrics: Metrics, trajectory: Path) -> dict[str, Any]:
         raise KeyboardInterrupt(run.message)
     path = run.trajectory()
     if cell.keep:
-        path.save(trajectory)
+        replace(path, metrics={name: path.metrics[name] for name in metrics}).save(trajectory)
     return {
         "status": path.status,
         "message": path.message,
         "dt": setup.dt,
         "building": building,
         "floor": {name: _floor(metric, problem) for name, metric in metrics.items()},
-        "curve": _curve(path, watch, every),
+        "curve": _curve(path, watch, cell),
         "trajectory": trajectory.name if cell.keep else None,
     }
+
+
+def is_read(cell: Cell, step: int) -> bool:
+    """Are the metrics of a run read at a step?
+
+    At the start, and at steps / 2^k for k = 5, ..., 0, rounded up; beyond the task's steps at their
+    multiples. Of a trial only the end counts.
+    """
+    steps = cell.task.steps
+    if cell.role in ("trial", "cost") or step >= steps:
+        return step % (COSTING if cell.role == "cost" else steps) == 0
+    return step == 0 or any(step == -(-steps // 2**k) for k in range(RECORDS))
 
 
 def held_out(metric: str) -> str:
@@ -216,13 +240,13 @@ def _warm(cell: Cell, problem: Problem) -> None:
             next(states)
 
 
-def _curve(path: Trajectory, watch: Stopwatch, every: int) -> dict[str, list[float | None]]:
-    """The metrics against steps, time, seconds of the processor and fits, `every` so many steps.
+def _curve(path: Trajectory, watch: Stopwatch, cell: Cell) -> dict[str, list[float | None]]:
+    """The metrics against steps, time, seconds of the processor and fits, where they are read.
 
     All fits count: that of the start, those of stages, and those of steps that were refused.
     """
     steps = path.steps.tolist()
-    kept = [k for k, step in enumerate(steps) if step % every == 0 or k == len(steps) - 1]
+    kept = [k for k, step in enumerate(steps) if is_read(cell, step) or k == len(steps) - 1]
     columns = {
         "steps": steps,
         "time": path.times.tolist(),
