@@ -47,4 +47,4 @@ __all__ = [
     "from_divergence",
 ]
 
-__getattr__ = suggesting(__name__)
+__getattr__, __dir__ = suggesting(__name__)
