@@ -20,16 +20,18 @@ author = "The particleflow authors"
 copyright = author
 release = version = installed_version("particleflow-sim")
 
-sys.path.insert(0, str(Path(__file__).parent))  # for gallery_pictures
+sys.path.insert(0, str(Path(__file__).parent))  # for gallery_pictures and reference_pages
 
 extensions = [
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "reference_pages",
 ]
-exclude_patterns = ["_build", "examples"]
+exclude_patterns = ["_build", "examples", "_templates"]
 
 # The examples of docs/examples are run at the build; what has not changed is not run again.
 sphinx_gallery_conf = {
