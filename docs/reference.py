@@ -155,6 +155,12 @@ def is_contract(value: Any) -> bool:
     return bool(getattr(value, "_is_protocol", False)) or inspect.isabstract(value)
 
 
+def is_record(value: Any) -> bool:
+    """Whether users read it and do not make it: its docstring has Attributes and no Parameters."""
+    headings = re.findall(r"^ *(\w+)\n *-{3,}$", value.__doc__ or "", re.M)
+    return inspect.isclass(value) and "Attributes" in headings and "Parameters" not in headings
+
+
 def _own(cls: type) -> dict[str, Any]:
     """The public methods and properties that a class itself defines."""
     fields = {f.name for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else set()

@@ -10,7 +10,7 @@ from typing import Any
 import reference
 from docutils import nodes
 from links import broken
-from sphinx.addnodes import pending_xref
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
@@ -42,7 +42,7 @@ def forget_old_pages(app: Sphinx) -> None:
 
 
 def link(
-    app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: nodes.Element
+    app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, contnode: nodes.Element
 ) -> nodes.reference | None:
     """A link for a name that Sphinx does not know: `pf.Euler`, `KALE` in another module.
 
@@ -84,7 +84,8 @@ def one_branch(
         return
 
     def branch(**options: Any) -> str:
-        return str(whole(**options | {"collapse": True})).replace(">pf.", ">")
+        tree = str(whole(**options | {"collapse": True}))
+        return re.sub(r">pf\.(?:\w+\.)*(\w+)<", r">\1<", tree)  # `Euler` below "Integrators"
 
     context["toctree"] = branch
 
@@ -105,6 +106,13 @@ def lead_back(
         )
 
 
+def name_attributes(app: Sphinx, domain: str, kind: str, content: addnodes.desc_content) -> None:
+    """Call attributes what docstrings call them: Sphinx says "Variables"."""
+    for name in content.findall(nodes.field_name):
+        if name.astext() == "Variables":
+            name[:] = [nodes.Text("Attributes")]
+
+
 def check_links(app: Sphinx, error: Exception | None) -> None:
     if error is None and app.builder.format == "html":
         for page, target in broken(Path(app.outdir)):
@@ -119,5 +127,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("missing-reference", link)
     app.connect("html-page-context", one_branch, priority=400)  # before the theme asks for it
     app.connect("html-page-context", lead_back)
+    app.connect("object-description-transform", name_attributes)
     app.connect("build-finished", check_links, priority=900)  # after the gallery made its links
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -81,18 +81,9 @@ def arguments(value: Any) -> list[str]:
     return [name for name in taken if not name.startswith("_")]
 
 
-def is_record(value: Any) -> bool:
-    """Whether users read it and do not make it: it has Attributes in the place of Parameters."""
-    return (
-        inspect.isclass(value)
-        and "Attributes" in sections(value)
-        and "Parameters" not in sections(value)
-    )
-
-
 def is_free(value: Any) -> bool:
     """Whether its parts are of other kinds than those of what users call."""
-    return is_error(value) or reference.is_contract(value) or is_record(value)
+    return is_error(value) or reference.is_contract(value) or reference.is_record(value)
 
 
 def error(name: str) -> Any:
@@ -118,12 +109,14 @@ def faults_of_sentence(path: str, value: Any) -> Iterator[str]:
 def faults_of_parameters(path: str, value: Any) -> Iterator[str]:
     if is_error(value) or reference.is_contract(value):
         return
-    told = entries(sections(value).get("Attributes" if is_record(value) else "Parameters", ""))
+    told = entries(
+        sections(value).get("Attributes" if reference.is_record(value) else "Parameters", "")
+    )
     missing = [name for name in arguments(value) if name not in told]
     if missing:
         yield f"does not explain {', '.join(missing)}"
     unknown = [name for name in told if name not in arguments(value)]
-    if unknown and not is_record(value) and "kwargs" not in str(inspect.signature(value)):
+    if unknown and not reference.is_record(value) and "kwargs" not in str(inspect.signature(value)):
         yield f"explains {', '.join(unknown)}, which it does not take"
 
 
