@@ -19,10 +19,7 @@ from typing import Any
 
 import inventory
 import pytest
-import test_arguments
 import torch
-from acts import ACTS, SWITCHED_OFF
-from seen import Elsewhere, Refused
 
 import particleflow as pf
 
@@ -220,6 +217,10 @@ def provoked(folder: Path) -> Iterator[tuple[str, Exception]]:
 
     What is refused later, when the result is used, is left out.
     """
+    import test_arguments  # takes seconds to import
+    from acts import ACTS, SWITCHED_OFF
+    from seen import Elsewhere, Refused
+
     walked = test_arguments.walked_once()
     calls: list[tuple[Any, dict[str, Any]]] = [(make, given) for make, given, _ in SWITCHED_OFF]
     for name, acts in ACTS.items():
