@@ -93,7 +93,7 @@ record: $(VENV)/.done-base ## the whole suite, about 26 minutes; its report goes
 check: lint types docs test ## everything that a change has to pass
 
 clean: ## remove what was built, not .venv
-	rm -rf out build dist docs/_build benchmarks/results .coverage .coverage.* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf out build dist docs/_build docs/api/generated benchmarks/results .coverage .coverage.* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean ## ... and .venv

@@ -20,16 +20,20 @@ author = "The particleflow authors"
 copyright = author
 release = version = installed_version("particleflow-sim")
 
-sys.path.insert(0, str(Path(__file__).parent))  # for gallery_pictures
+sys.path.insert(0, str(Path(__file__).parent))  # for gallery_pictures and reference_pages
+
+from reference import is_record  # noqa: E402
 
 extensions = [
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "reference_pages",
 ]
-exclude_patterns = ["_build", "examples"]
+exclude_patterns = ["_build", "examples", "_templates"]
 
 # The examples of docs/examples are run at the build; what has not changed is not run again.
 sphinx_gallery_conf = {
@@ -56,6 +60,7 @@ html_theme = "furo"
 html_title = f"particleflow {release}"
 html_static_path = ["_static"]
 html_css_files = ["particleflow.css"]
+html_js_files = [("sidebar.js", {"defer": "defer"})]
 html_copy_source = False
 html_extra_path = ["benchmarks"]  # the recorded suite: benchmarks.rst links to its files
 html_math_renderer = "mathml"
@@ -150,10 +155,10 @@ def plain_formulas(
     )  # napoleon would take the words before a colon for the property's type
 
 
-def no_protocol_signature(
-    app: Sphinx, what: str, name: str, obj: Any, *rest: Any
-) -> tuple[str, str] | None:
-    return ("", "") if what == "class" and getattr(obj, "_is_protocol", False) else None
+def no_signature(app: Sphinx, what: str, name: str, obj: Any, *rest: Any) -> tuple[str, str] | None:
+    """Of a protocol and of what users only read: nobody calls it."""
+    hidden = what == "class" and (getattr(obj, "_is_protocol", False) or is_record(obj))
+    return ("", "") if hidden else None
 
 
 def setup(app: Sphinx) -> None:
@@ -163,4 +168,4 @@ def setup(app: Sphinx) -> None:
     app.connect("builder-inited", make_player)
     app.connect("builder-inited", thumbnails, priority=900)  # after the gallery was run
     app.connect("autodoc-process-docstring", plain_formulas, priority=400)  # before napoleon
-    app.connect("autodoc-process-signature", no_protocol_signature)
+    app.connect("autodoc-process-signature", no_signature)

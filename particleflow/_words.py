@@ -17,6 +17,10 @@ from typing import Any
 
 # The least length of a common beginning, in letters, that suggests a name: 2 fit too many names.
 BEGINNING = 3
+# The least share of equal letters at which a name is suggested.
+ALIKE = 0.7
+# What a first letter in the same case is worth, as a share of equal letters.
+CASE = 0.1
 # Modules whose libraries take seconds to import.
 SLOW = {"plotting", "scikit"}
 # Characters that control a terminal, or that reverse the direction of the text after them.
@@ -115,13 +119,34 @@ def nearest_file(name: str, known: Iterable[str]) -> str:
     )
 
 
-def suggesting(module: str) -> Callable[[str], Any]:
-    """A module's `__getattr__`: its error suggests the nearest name, or another module's."""
+def suggesting(module: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """A public module's `__getattr__` and `__dir__`.
+
+    The error of the first suggests the nearest name, or another module's. The second lists the
+    names of `__all__`: what the module imports is not shown.
+    """
 
     def unknown(name: str) -> Any:
         raise unknown_name(module, name)
 
-    return unknown
+    def offered() -> list[str]:
+        return sorted(vars(sys.modules[module])["__all__"])
+
+    return unknown, offered
+
+
+def unknown_attribute(value: Any, name: str) -> Any:
+    """The `__getattr__` of a class: its error suggests the nearest attribute.
+
+    Python calls it where an attribute is missing, and also where a property of that name raised
+    AttributeError: the property's own error is raised again then.
+    """
+    if name.startswith("_") or hasattr(type(value), name):
+        return object.__getattribute__(value, name)
+    told = f"'{type(value).__name__}' object has no attribute '{name}'"
+    known = [each for each in dir(value) if not each.startswith("_")]
+    # without obj=: Python would add its own guess
+    raise AttributeError(f"{told}{nearest(name, known)}", name=name)
 
 
 def unknown_name(module: str, name: str) -> AttributeError:
@@ -141,12 +166,26 @@ def unknown_name(module: str, name: str) -> AttributeError:
         and not room.startswith(f"{package}._")
     ]
     elsewhere = [room for room in rooms if room != module and name in _public(room)]
-    known = {each.lower(): each for each in _public(module)}
-    near = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.7)
-    meant = known[near[0]] if near else ""
+    meant = _most_like(name, _public(module))
     if elsewhere and meant.lower() != name.lower():
         meant = f"{min(elsewhere, key=lambda room: (not _offers(room), room))}.{name}"
     return AttributeError(f"{told}{_meant([meant] if meant else [])}", name=name)
+
+
+def _most_like(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like the word, or nothing.
+
+    Letters count in either case. Between `Fit` and `fit` the first letter of the word decides.
+    """
+    likeness = {
+        each: difflib.SequenceMatcher(None, each.lower(), name.lower()).ratio() for each in known
+    }
+    near = [each for each in likeness if likeness[each] >= ALIKE]
+    return max(
+        near,
+        key=lambda each: likeness[each] + CASE * (each[:1].isupper() == name[:1].isupper()),
+        default="",
+    )
 
 
 def _offers(room: str) -> bool:

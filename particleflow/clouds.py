@@ -16,7 +16,9 @@ from torch import Tensor
 from particleflow import _checks, _fork, _words
 from particleflow._typing import Array, Points
 
-__getattr__ = _words.suggesting(__name__)
+__all__ = ["Clock", "Cloud", "Draws", "FixedTarget", "Randomness", "Replay", "Target"]
+
+__getattr__, __dir__ = _words.suggesting(__name__)
 
 
 @dataclass(frozen=True, init=False, repr=False)

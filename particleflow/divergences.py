@@ -27,7 +27,19 @@ from torch import Tensor
 
 from particleflow import _checks, _words
 
-__getattr__ = _words.suggesting(__name__)
+__all__ = [
+    "KL",
+    "ChiSquare",
+    "Divergence",
+    "Jeffreys",
+    "JensenShannon",
+    "PiecewiseLinear",
+    "ReverseKL",
+    "TotalVariation",
+    "Tsallis",
+]
+
+__getattr__, __dir__ = _words.suggesting(__name__)
 
 # The |g - 1| up to which log g is a series: log(1 + e) = 2 artanh t, t = e / (2 + e), t^2 <= 1/9.
 NEAR = 0.5

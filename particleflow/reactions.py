@@ -27,7 +27,7 @@ from particleflow.subsets import part
 
 __all__ = ["FisherRao", "ForceTransport", "Reaction"]
 
-__getattr__ = _words.suggesting(__name__)
+__getattr__, __dir__ = _words.suggesting(__name__)
 
 # The points of each cloud whose masses are probed for a time step: the rates do not grow with N.
 PROBED = 200

@@ -23,7 +23,7 @@ from particleflow.strays import nearest
 
 __all__ = ["Rebirth", "Renewal", "Resampling"]
 
-__getattr__ = _words.suggesting(__name__)
+__getattr__, __dir__ = _words.suggesting(__name__)
 
 # Which rows were placed anew.
 Renewed: TypeAlias = Bool[Tensor, "N"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from jaxtyping import Float
 
 from particleflow import _checks
 from particleflow._refusals import RefusedValueError
+from particleflow._words import unknown_attribute
 from particleflow.trajectory import Trajectory
 
 # Quantiles of several runs between which their band lies.
@@ -81,6 +82,9 @@ class Runs(Sequence[Trajectory]):
     trajectories: tuple[Trajectory, ...]
     seeds: tuple[int, ...]
     failures: Mapping[int, str] = field(default_factory=dict)
+
+    if not TYPE_CHECKING:  # to mypy any name would be an attribute
+        __getattr__ = unknown_attribute
 
     def __len__(self) -> int:
         return len(self.trajectories)

@@ -24,7 +24,19 @@ from particleflow import _checks, _words
 from particleflow._typing import Memory
 from particleflow.clouds import Clock
 
-__getattr__ = _words.suggesting(__name__)
+__all__ = [
+    "Constant",
+    "Cosine",
+    "Decreasing",
+    "Geometric",
+    "GeometricBetween",
+    "Piecewise",
+    "Power",
+    "by_step",
+    "by_time",
+]
+
+__getattr__, __dir__ = _words.suggesting(__name__)
 
 # The least lam of `Decreasing`, in units of its start: a lam of zero would divide by zero where the
 # clouds coincide.

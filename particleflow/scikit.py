@@ -20,7 +20,9 @@ from particleflow.clouds import Cloud
 from particleflow.engine import fit as fit_once
 from particleflow.estimators import Estimator, KernelLogistic
 
-__getattr__ = _words.suggesting(__name__)
+__all__ = ["RatioClassifier"]
+
+__getattr__, __dir__ = _words.suggesting(__name__)
 
 
 class RatioClassifier(ClassifierMixin, BaseEstimator):

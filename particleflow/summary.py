@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from particleflow._words import last_known, number
+from particleflow._words import last_known, number, unknown_attribute
 from particleflow.advice import Advice
 from particleflow.arrival import FEWEST, Nearness
 from particleflow.strays import Strays
@@ -101,6 +101,9 @@ class Summary:
     notes: tuple[str, ...] = ()
     message: str = ""
     advice: tuple[Advice, ...] = ()
+
+    if not TYPE_CHECKING:  # to mypy any name would be an attribute
+        __getattr__ = unknown_attribute
 
     @classmethod
     def of(

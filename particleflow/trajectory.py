@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from particleflow import _checks, archive, folder_trajectory
-from particleflow._words import called, last_known, number
+from particleflow._words import called, last_known, number, unknown_attribute
 from particleflow.advice import Advice, advised
 from particleflow.arrival import Nearness, nearness_of_run
 from particleflow.clouds import Cloud, Draws
@@ -99,6 +99,9 @@ class Trajectory(Replayed):
     witness_axes: Float[Tensor, "G d"] | None = None
     anew: Bool[Tensor, "T N"] | None = None
     recipe: Recipe | None = field(default=None, repr=False, compare=False)
+
+    if not TYPE_CHECKING:  # to mypy any name would be an attribute
+        __getattr__ = unknown_attribute
 
     def __len__(self) -> int:
         return len(self.times)

@@ -28,6 +28,10 @@ from seen import (
 )
 from test_public_api import documented
 
+from particleflow.clouds import as_cloud, as_clouds
+from particleflow.mobilities.base import check_increasing
+from particleflow.schedules import as_schedule
+
 # Made by the library for its users to read, and protocols to write classes to: what their fields
 # mean is tested where they are made.
 MADE = {
@@ -52,13 +56,12 @@ MADE = {
     "study.Problem",
     "study.Result",
 }
-# Written in numerics for the modules of the package, not by users.
+# Called by the modules of the package for what users pass.
 WITHIN = {
-    "clouds.FixedCloud",
-    "kept.Kept",
-    "clouds.corners",
-    "clouds.extent",
-    "flows.constant_slope",
+    "clouds.as_cloud": as_cloud,
+    "clouds.as_clouds": as_clouds,
+    "mobilities.check_increasing": check_increasing,
+    "schedules.as_schedule": as_schedule,
 }
 WITH_METHODS = (
     "Trajectory",
@@ -80,7 +83,7 @@ def walked() -> dict[str, Any]:
     own = {
         name: value
         for name, value in public.items()
-        if not getattr(value, "_is_protocol", False) and name not in MADE | WITHIN
+        if not getattr(value, "_is_protocol", False) and name not in MADE
     }
     own = {
         name: value for name, value in own.items() if not name.startswith("testing.")
@@ -100,6 +103,7 @@ def walked() -> dict[str, Any]:
             for method, value in methods
             if not method.startswith("_") and value.__module__.startswith("particleflow")
         }
+    own |= WITHIN
     return {name: value for name, value in own.items() if name not in aliases and parameters(value)}
 
 
@@ -126,17 +130,17 @@ def test_every_parameter_says_how_it_acts() -> None:
     assert not {name: names for name, names in gone.items() if names}
 
 
+def made(value: Any, folder: Path) -> Any:
+    """An argument, made where it is to be made for each call."""
+    if isinstance(value, Later):
+        value = value.make(folder)
+    return np.random.default_rng(value.seed) if isinstance(value, Fresh) else value
+
+
 def seen_of(name: str, changed: dict[str, Any], folder: Path) -> Any:
     """The bits of what comes of a call with the usual arguments, some of them changed."""
     acts = ACTS[name]
-    given = {
-        key: one.make(folder) if isinstance(one, Later) else one
-        for key, one in {**acts.given, **changed}.items()
-    }
-    given = {
-        key: np.random.default_rng(one.seed) if isinstance(one, Fresh) else one
-        for key, one in given.items()
-    }
+    given = {key: made(one, folder) for key, one in {**acts.given, **changed}.items()}
     unnamed = given.pop("unnamed", ())
     bound = given.pop("self", None)
     see = given.pop("see", acts.see)

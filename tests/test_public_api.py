@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
+import pickle
 import subprocess
 import sys
+from dataclasses import fields
 from typing import Any
 
 import pytest
+import torch
 
 import particleflow as pf
 
@@ -252,18 +256,8 @@ def in_a_new_interpreter(code: str) -> str:
 
 
 def defined_in(module: Any) -> dict[str, Any]:
-    """The public functions and classes of a module: its __all__, or what it defines without an
-    underscore.
-    """
-    if hasattr(module, "__all__"):
-        return {name: getattr(module, name) for name in module.__all__}
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if not name.startswith("_")
-        and inspect.getmodule(value) is module
-        and (inspect.isclass(value) or inspect.isfunction(value))
-    }
+    """What a module offers, by name."""
+    return {name: getattr(module, name) for name in module.__all__}
 
 
 def documented() -> dict[str, Any]:
@@ -294,6 +288,106 @@ def test_the_public_names() -> None:
 @pytest.mark.parametrize("module", WITHIN)
 def test_the_names_within(module: str) -> None:
     assert sorted(getattr(pf, module).__all__) == WITHIN[module]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_shows_what_it_offers(name: str) -> None:
+    module = getattr(pf, name)
+    assert len(set(module.__all__)) == len(module.__all__) > 0
+    assert dir(module) == sorted(module.__all__)
+    assert all(hasattr(module, each) for each in module.__all__)
+    assert not hasattr(module, "annotations_")  # a name that nothing is near to
+
+
+def misspelt(name: str) -> str:
+    """The name with two of its letters swapped, or with one more where it has two."""
+    k = len(name) // 2
+    return f"{name[: k - 1]}{name[k]}{name[k - 1]}{name[k + 1 :]}" if len(name) > 3 else f"{name}x"
+
+
+@pytest.mark.parametrize("module", ["", *MODULES])
+def test_a_misspelt_name_is_corrected(module: str) -> None:
+    """Every name of the top level and of every module, with a slip in it."""
+    room = getattr(pf, module) if module else pf
+    wrong = []
+    for name in room.__all__:
+        slip = misspelt(name)
+        if name.startswith("_") or slip in room.__all__ or slip == name:
+            continue
+        with pytest.raises(AttributeError) as told:
+            getattr(room, slip)
+        if not str(told.value).endswith(f"has no attribute '{slip}'; did you mean '{name}'?"):
+            wrong.append(str(told.value))
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("kernels.Gausian", "Gaussian"),
+        ("divergences.Kl", "KL"),
+        ("schedules.Geometrc", "Geometric"),
+        ("clouds.Clouds", "Cloud"),
+        ("kernels.KALE", "particleflow.estimators.KALE"),
+        ("kale_flows", "kale_flow"),
+    ],
+)
+def test_names_that_users_mistook(wrong: str, right: str) -> None:
+    module, _, name = wrong.rpartition(".")
+    with pytest.raises(AttributeError, match=rf"; did you mean '{right}'\?$"):
+        getattr(getattr(pf, module) if module else pf, name)
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, Any]:
+    y = torch.linspace(-1, 1, 14, dtype=torch.float64).reshape(7, 2)
+    flow = pf.mmd_flow(pf.kernels.Gaussian(1.0))
+    path = pf.simulate(flow, 0.1 * y[:5], y, steps=2, dt=0.1, metrics={"W2": pf.metrics.W2()})
+    start = pf.samplers.Gaussian(dim=2)
+    runs = pf.simulate_many(flow, start, y, n=5, seeds=[0], jobs=1, steps=2, dt=0.1)
+    return {"path": path, "runs": runs, "summary": path.summary()}
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "right"),
+    [
+        ("path", "particle", "particles"),
+        ("path", "metric", "metrics"),
+        ("path", "logdensity", "log_density"),
+        ("path", "sumary", "summary"),
+        ("runs", "trajectory", "trajectories"),
+        ("runs", "failure", "failures"),
+        ("summary", "w2end", "w2_end"),
+    ],
+)
+def test_a_misspelt_attribute_of_a_result_is_corrected(
+    results: dict[str, Any], name: str, wrong: str, right: str
+) -> None:
+    with pytest.raises(AttributeError, match=rf"'{wrong}'; did you mean '{right}'\?$"):
+        getattr(results[name], wrong)
+
+
+def test_results_are_asked_for_attributes_by_programs(results: dict[str, Any]) -> None:
+    """Copies, pickles, and questions for methods that there are not."""
+    for value in results.values():
+        assert not hasattr(value, "_ipython_canary_method_should_not_exist_")
+        assert not hasattr(value, "__array_interface__")
+        assert repr(copy.copy(value)) == repr(value)
+        assert repr(pickle.loads(pickle.dumps(value))) == repr(value)
+        empty = object.__new__(type(value))
+        with pytest.raises(AttributeError, match=r"no attribute 'nothing_of_the_kind'$"):
+            empty.nothing_of_the_kind  # noqa: B018
+
+
+def test_a_property_keeps_its_own_error(results: dict[str, Any]) -> None:
+    class Broken(type(results["path"])):
+        @property
+        def worst(self) -> float:
+            return self.particles.wurst
+
+    broken = Broken(**{f.name: getattr(results["path"], f.name) for f in fields(results["path"])})
+    with pytest.raises(AttributeError, match="'Tensor' object has no attribute 'wurst'"):
+        broken.worst  # noqa: B018
 
 
 @pytest.mark.parametrize("name", PUBLIC)

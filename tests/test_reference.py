@@ -10,7 +10,10 @@ import doctest
 import importlib
 import inspect
 import re
+import sys
 import typing
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,58 +23,21 @@ import torch
 
 import particleflow as pf
 
-PAGES = sorted((Path(__file__).parent.parent / "docs" / "api").glob("*.rst"))
+DOCS = Path(__file__).parent.parent / "docs"
+sys.path.insert(0, str(DOCS))
+
+import links  # noqa: E402
+import reference  # noqa: E402
+
 # The headings of a docstring, underlined.
 HEADING = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.M)
+OBJECTS = reference.objects()
 
 
-def found(path: str) -> Any:
-    """The object of a dotted path."""
-    parts = path.split(".")
-    for k in range(len(parts), 0, -1):
-        try:
-            value = importlib.import_module(".".join(parts[:k]))
-        except ModuleNotFoundError:
-            continue
-        for part in parts[k:]:
-            value = getattr(value, part)
-        return value
-    raise LookupError(path)
-
-
-def listed() -> dict[str, Any]:
-    """Each object of the reference, by the path under which its page is written."""
-    objects: dict[str, Any] = {}
-    for page in PAGES:
-        module = "particleflow"
-        table = False
-        for line in page.read_text(encoding="utf-8").splitlines():
-            directive = re.match(r"\.\. (currentmodule|auto\w+)::\s*(\S*)", line)
-            if directive and directive[1] in ("currentmodule", "automodule"):
-                module = directive[2]
-            elif directive and directive[1] in ("autoclass", "autofunction", "autoexception"):
-                name = directive[2]
-                path = name if name.startswith("particleflow.") else f"{module}.{name}"
-                objects[path] = found(path)
-            elif directive:
-                table = directive[1] == "autosummary"
-            elif table and re.match(r"   ~?[\w.]+$", line):
-                name = line.strip().lstrip("~")
-                path = name if name.startswith("particleflow.") else f"{module}.{name}"
-                objects[path] = found(path)
-            elif line and not line.startswith(" "):
-                table = False
-    return objects
-
-
-LISTED = listed()
-# The same object under two names, pf.Euler and pf.integrators.Euler, is asked once.
-OBJECTS = {id(value): (path, value) for path, value in reversed(LISTED.items())}
-EACH = [
-    pytest.param(path, value, id=path.removeprefix("particleflow."))
-    for path, value in OBJECTS.values()
-]
-each_object = pytest.mark.parametrize(("path", "value"), EACH)
+def each(paths: typing.Iterable[str]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "path", [pytest.param(path, id=path.removeprefix("particleflow.")) for path in paths]
+    )
 
 
 def text(value: Any) -> str:
@@ -100,10 +66,6 @@ def entries(section: str) -> list[str]:
     return [name.strip().lstrip("*") for head in heads for name in head.split(" : ")[0].split(",")]
 
 
-def is_contract(value: Any) -> bool:
-    return bool(getattr(value, "_is_protocol", False)) or inspect.isabstract(value)
-
-
 def is_error(value: Any) -> bool:
     return inspect.isclass(value) and issubclass(value, BaseException)
 
@@ -116,53 +78,13 @@ def arguments(value: Any) -> list[str]:
     return [name for name in taken if not name.startswith("_")]
 
 
-def is_record(value: Any) -> bool:
-    """Whether users read it and do not make it: it has Attributes in the place of Parameters."""
-    return (
-        inspect.isclass(value)
-        and "Attributes" in sections(value)
-        and "Parameters" not in sections(value)
-    )
+def is_free(value: Any) -> bool:
+    """Whether its parts are of other kinds than those of what users call."""
+    return is_error(value) or reference.is_contract(value) or reference.is_record(value)
 
 
-@each_object
-def test_it_begins_with_a_sentence(path: str, value: Any) -> None:
-    summary = text(value).split("\n\n")[0]
-    assert re.match(r"[^\s].*[.:]", summary, re.S), (
-        f"{path} has no docstring that begins with a sentence"
-    )
-
-
-@each_object
-def test_its_parameters_are_explained(path: str, value: Any) -> None:
-    if is_error(value) or is_contract(value):
-        return
-    told = entries(sections(value).get("Attributes" if is_record(value) else "Parameters", ""))
-    missing = [name for name in arguments(value) if name not in told]
-    assert not missing, f"{path} does not explain {missing}"
-    if not is_record(value):
-        unknown = [name for name in told if name not in arguments(value)]
-        assert not unknown or "kwargs" in str(inspect.signature(value)), (
-            f"{path} explains {unknown}, which it does not take"
-        )
-
-
-@each_object
-def test_its_result_is_told(path: str, value: Any) -> None:
-    if inspect.isclass(value) or typing.get_type_hints(value).get("return") is type(None):
-        return
-    assert sections(value).keys() & {"Returns", "Yields"}, f"{path} has no Returns"
-
-
-@each_object
-def test_its_errors_are_told_and_exist(path: str, value: Any) -> None:
-    told = entries(sections(value).get("Raises", ""))
-    if not (is_error(value) or is_contract(value) or is_record(value)) and arguments(value):
-        assert told or path in inventory.NEVER_RAISES, f"{path} has no Raises"
-    for name in told:
-        error = getattr(builtins, name, None) or (found(name) if "." in name else None)
-        assert isinstance(error, type), f"{path} raises {name}, which does not exist"
-        assert issubclass(error, BaseException), f"{path} raises {name}, which is no exception"
+def error(name: str) -> Any:
+    return getattr(builtins, name, None) or (reference.found(name) if "." in name else None)
 
 
 PARTS = {
@@ -173,49 +95,258 @@ PARTS = {
 }
 
 
-@pytest.mark.parametrize("part", PARTS)
-@each_object
-def test_it_has_each_part(path: str, value: Any, part: str) -> None:
-    pattern, without = PARTS[part]
-    has = re.search(pattern, text(value), re.M)
-    if is_error(value) or is_contract(value) or is_record(value):
+# ---------------------------------------------------------------- the faults of a docstring
+
+
+def faults_of_sentence(path: str, value: Any) -> Iterator[str]:
+    if not re.match(r"[^\s].*[.:]", text(value).split("\n\n")[0], re.S):
+        yield "has no docstring that begins with a sentence"
+
+
+def faults_of_parameters(path: str, value: Any) -> Iterator[str]:
+    if is_error(value) or reference.is_contract(value):
         return
-    excused = path in without
-    assert bool(has) != excused, (
-        f"{path} has no {part}" if not excused else f"{path} has one: excuse it no more"
+    told = entries(
+        sections(value).get("Attributes" if reference.is_record(value) else "Parameters", "")
     )
+    missing = [name for name in arguments(value) if name not in told]
+    if missing:
+        yield f"does not explain {', '.join(missing)}"
+    unknown = [name for name in told if name not in arguments(value)]
+    if unknown and not reference.is_record(value) and "kwargs" not in str(inspect.signature(value)):
+        yield f"explains {', '.join(unknown)}, which it does not take"
 
 
-def test_each_excuse_is_for_a_name_of_the_reference() -> None:
-    paths = {path for path, _ in OBJECTS.values()}
-    for without in (*(names for _, names in PARTS.values()), inventory.NEVER_RAISES):
-        assert without.keys() <= paths
-        assert all(without.values())
+def faults_of_result(path: str, value: Any) -> Iterator[str]:
+    if inspect.isclass(value) or typing.get_type_hints(value).get("return") is type(None):
+        return
+    if not sections(value).keys() & {"Returns", "Yields"}:
+        yield "has no Returns"
 
 
-@each_object
-def test_its_example_runs(
-    path: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def faults_of_errors(path: str, value: Any) -> Iterator[str]:
+    told = entries(sections(value).get("Raises", ""))
+    if not (is_free(value) or told or path in inventory.NEVER_RAISES) and arguments(value):
+        yield "has no Raises"
+    for name in told:
+        try:
+            known = error(name)
+        except (AttributeError, LookupError):
+            known = None
+        if not is_error(known):
+            yield f"raises {name}, which is no exception"
+
+
+def faults_of_parts(path: str, value: Any) -> Iterator[str]:
+    for part, (pattern, without) in PARTS.items():
+        has = bool(re.search(pattern, text(value), re.M))
+        if not is_free(value) and not has and path not in without:
+            yield f"has no {part}"
+        if has and path in without:
+            yield f"has its {part}: excuse it no more"
+    if "doctest: +SKIP" in text(value):
+        yield "shows lines that are not run"
+
+
+CHECKS = (
+    faults_of_sentence,
+    faults_of_parameters,
+    faults_of_result,
+    faults_of_errors,
+    faults_of_parts,
+)
+
+
+@each(OBJECTS)
+def test_its_docstring_is_complete(path: str) -> None:
+    faults = [fault for check in CHECKS for fault in check(path, OBJECTS[path])]
+    assert not faults, "\n".join(f"{path} {fault}" for fault in faults)
+
+
+@each(path for path, value in OBJECTS.items() if ">>> " in text(value))
+def test_its_example_runs(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    example = text(value)
-    assert "doctest: +SKIP" not in example, f"{path} shows lines that are not run"
     run = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-    names = {"pf": pf, "torch": torch}
+    example = doctest.DocTestParser().get_doctest(
+        text(OBJECTS[path]), {"pf": pf, "torch": torch}, path, None, 0
+    )
     told: list[str] = []
-    run.run(doctest.DocTestParser().get_doctest(example, names, path, None, 0), out=told.append)
+    run.run(example, out=told.append)
     assert not run.failures, "".join(told)
 
 
-@pytest.mark.parametrize(
-    "module", sorted({path.rpartition(".")[0] for path in LISTED if path.count(".") > 1})
-)
+def test_each_excuse_is_for_a_name_of_the_reference() -> None:
+    for without in (*(names for _, names in PARTS.values()), inventory.NEVER_RAISES):
+        assert without.keys() <= OBJECTS.keys()
+        assert all(without.values())
+
+
+def test_each_kind_of_fault_is_found() -> None:
+    def poor(x: float, y: float) -> float:
+        """Add
+
+        Parameters
+        ----------
+        x, z : float
+
+        Raises
+        ------
+        WrongError
+        """
+        return x + y
+
+    faults = [fault for check in CHECKS for fault in check("poor", poor)]
+    assert faults == [
+        "has no docstring that begins with a sentence",
+        "does not explain y",
+        "explains z, which it does not take",
+        "has no Returns",
+        "raises WrongError, which is no exception",
+        "has no equation",
+        "has no cost",
+        "has no source",
+        "has no example",
+    ]
+
+
+# ---------------------------------------------------------------- errors that are provoked
+
+
+def provoked(folder: Path) -> Iterator[tuple[str, Exception]]:
+    """Each error that the refused values of `acts` bring about, with the path of what was called.
+
+    What is refused later, when the result is used, is left out.
+    """
+    import test_arguments  # takes seconds to import
+    from acts import ACTS, SWITCHED_OFF
+    from seen import Elsewhere, Refused
+
+    walked = test_arguments.walked_once()
+    calls: list[tuple[Any, dict[str, Any]]] = [(make, given) for make, given, _ in SWITCHED_OFF]
+    for name, acts in ACTS.items():
+        for parameter, pair in acts.pairs.items():
+            if isinstance(pair, Elsewhere):
+                continue
+            one, other, *more = pair
+            calls += [
+                (walked[name], {**acts.given, **(more[0] if more else {}), parameter: value.value})
+                for value in (one, other)
+                if isinstance(value, Refused)
+            ]
+    for called, given in calls:
+        path = reference.path_of(called)
+        if path is None:  # a method
+            continue
+        passed = {name: one for name, one in given.items() if name != "see"}
+        try:
+            called(**{name: test_arguments.made(one, folder) for name, one in passed.items()})
+        except (ValueError, TypeError, RuntimeError) as caught:
+            yield path, caught
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_errors_that_are_provoked_are_told(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        errors = list(provoked(tmp_path))
+    assert len(errors) > 10
+    untold = {
+        f"{path} raises {type(caught).__name__} and does not tell it: {caught}"
+        for path, caught in errors
+        if not any(
+            isinstance(caught, error(name))
+            for name in entries(sections(OBJECTS[path]).get("Raises", ""))
+        )
+    }
+    assert not untold, "\n".join(sorted(untold))
+
+
+# ---------------------------------------------------------------- the pages
+
+
+@pytest.mark.parametrize("module", [name for name in pf.__all__ if name in pf._MODULES])
 def test_every_public_name_of_a_module_is_in_the_reference(module: str) -> None:
-    names = getattr(importlib.import_module(module), "__all__", [])
-    paths = {id(value) for value in LISTED.values()}
-    assert [
+    room = importlib.import_module(f"particleflow.{module}")
+    missing = [name for name in room.__all__ if reference.path_of(getattr(room, name)) is None]
+    assert missing == []
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    missing = [
         name
-        for name in names
-        if id(found(f"{module}.{name}")) not in paths
-        and not inspect.ismodule(found(f"{module}.{name}"))
-    ] == []
+        for name in pf.__all__
+        if not name.startswith("_")
+        and not inspect.ismodule(getattr(pf, name))
+        and reference.path_of(getattr(pf, name)) is None
+    ]
+    assert missing == []
+
+
+def test_an_object_has_one_page() -> None:
+    assert len({id(value) for value in OBJECTS.values()}) == len(OBJECTS)
+
+
+def test_pages_differ_in_more_than_the_case_of_their_names() -> None:
+    names = [reference.file_names().get(path, path).lower() for path in OBJECTS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "path"),
+    [
+        ("pf.Euler", "particleflow", "particleflow.integrators.Euler"),
+        ("particleflow.integrators.runge_kutta.Euler", "", "particleflow.integrators.Euler"),
+        ("KALE", "particleflow.flows", "particleflow.estimators.KALE"),
+        ("Gaussian", "particleflow.kernels.contract", "particleflow.kernels.Gaussian"),
+        ("Gaussian", "particleflow.samplers", "particleflow.samplers.Gaussian"),
+        ("Gaussian", "particleflow.flows", None),
+        ("Trajectory.kl", "particleflow", "particleflow.Trajectory.kl"),
+        ("mmd_flow", "particleflow.kernels", "particleflow.mmd_flow"),
+        ("fit", "particleflow.kernels", None),
+        ("x_i", "particleflow", None),
+        ("pf.kernels.Gausian", "particleflow", None),
+    ],
+)
+def test_what_a_docstring_means_by_a_name(name: str, module: str, path: str | None) -> None:
+    assert reference.meant(name, module) == path
+
+
+def test_a_name_knows_the_examples_that_use_it() -> None:
+    used = reference.examples()
+    assert "kale_between" in used["particleflow.kale_flow"]
+    assert "mobilities" in used["particleflow.mobilities.Vanilla"]
+    assert "four_flows" in used["particleflow.Trajectory"]
+    assert "particleflow.kernels.Kernel" not in used
+    assert {name for names in used.values() for name in names} <= {
+        file.stem for file in (DOCS / "examples").glob("*.py")
+    }
+
+
+def test_a_page_tells_the_methods_of_its_class() -> None:
+    assert reference.members("particleflow.samplers.Rings") == [
+        "log_density",
+        "score",
+        "draw",
+        "sample",
+    ]
+    assert reference.elsewhere("particleflow.kernels.IMQ")["particleflow.kernels.Kernel"] == [
+        "profile",
+        "slope",
+        "curvature",
+    ]
+    assert "kl" in reference.members("particleflow.Trajectory")
+
+
+def test_broken_links_are_found(tmp_path: Path) -> None:
+    (tmp_path / "api").mkdir()
+    (tmp_path / "a.html").write_text(
+        '<h1 id="top">A</h1><a href="api/b.html#b">b</a> <a href="#top">'
+    )
+    (tmp_path / "api" / "b.html").write_text(
+        '<p id="b"><a href="../a.html#end"></a><a href="../a.html#top"></a><img src="c.png">'
+        '<a href="https://example.org/#x"></a><script>"<a href=nothing.html>"</script>'
+    )
+    assert list(links.broken(tmp_path)) == [
+        ("api/b.html", "../a.html#end"),
+        ("api/b.html", "c.png"),
+    ]

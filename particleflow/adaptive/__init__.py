@@ -18,4 +18,4 @@ from particleflow.adaptive.target_signal import SignalNoise, TargetSignal
 
 __all__ = ["Arbel", "Continuation", "NoiseRule", "SignalNoise", "TargetSignal"]
 
-__getattr__ = suggesting(__name__)
+__getattr__, __dir__ = suggesting(__name__)

@@ -69,4 +69,4 @@ __all__ = [
     "Witness",
 ]
 
-__getattr__ = suggesting(__name__)
+__getattr__, __dir__ = suggesting(__name__)

@@ -20,4 +20,4 @@ __all__ = [
     "wgan_flow",
 ]
 
-__getattr__ = suggesting(__name__)
+__getattr__, __dir__ = suggesting(__name__)

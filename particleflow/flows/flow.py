@@ -28,7 +28,8 @@ from particleflow.estimators.base import (
     missing_target,
 )
 from particleflow.flows.slopes import EnergySlope, constant_slope
-from particleflow.mobilities import Mobility, Unit, check_increasing
+from particleflow.mobilities import Mobility, Unit
+from particleflow.mobilities.base import check_increasing
 from particleflow.reactions import Reaction, longest_dt
 from particleflow.renewals import Renewal, Renewed, check_renewals
 from particleflow.schedules import Schedule, as_schedule

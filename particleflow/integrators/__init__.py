@@ -67,4 +67,4 @@ __all__ = [
     "suggested_dt",
 ]
 
-__getattr__ = suggesting(__name__)
+__getattr__, __dir__ = suggesting(__name__)

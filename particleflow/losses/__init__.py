@@ -50,4 +50,4 @@ __all__ = [
     "ULSIF",
 ]
 
-__getattr__ = suggesting(__name__)
+__getattr__, __dir__ = suggesting(__name__)

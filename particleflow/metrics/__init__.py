@@ -42,4 +42,4 @@ __all__ = [
     "two_sample",
 ]
 
-__getattr__ = suggesting(__name__)
+__getattr__, __dir__ = suggesting(__name__)

@@ -19,7 +19,7 @@ meaning: `Unit` and `Linear`.
 """
 
 from particleflow._words import suggesting
-from particleflow.mobilities.base import Mobility, check_increasing
+from particleflow.mobilities.base import Mobility
 from particleflow.mobilities.made import Custom, Induced, custom, from_divergence
 from particleflow.mobilities.named import (
     LSGAN,
@@ -42,9 +42,8 @@ __all__ = [
     "NonSaturating",
     "Unit",
     "Vanilla",
-    "check_increasing",
     "custom",
     "from_divergence",
 ]
 
-__getattr__ = suggesting(__name__)
+__getattr__, __dir__ = suggesting(__name__)

@@ -39,4 +39,4 @@ __all__ = [
     "Sources",
 ]
 
-__getattr__ = suggesting(__name__)
+__getattr__, __dir__ = suggesting(__name__)

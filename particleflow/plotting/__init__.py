@@ -17,4 +17,4 @@ from particleflow.plotting.web import player
 
 __all__ = ["animate", "curves", "field", "film", "player", "snapshots"]
 
-__getattr__ = suggesting(__name__)
+__getattr__, __dir__ = suggesting(__name__)

@@ -33,4 +33,4 @@ __all__ = [
     "Wine",
 ]
 
-__getattr__ = suggesting(__name__)
+__getattr__, __dir__ = suggesting(__name__)

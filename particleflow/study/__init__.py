@@ -30,4 +30,4 @@ __all__ = [
     "Task",
 ]
 
-__getattr__ = _words.suggesting(__name__)
+__getattr__, __dir__ = _words.suggesting(__name__)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from particleflow import _checks
 from particleflow._files import replace_text
+from particleflow._words import unknown_attribute
 from particleflow.study.readings import AGAINST, flat
 from particleflow.study.rows import Rows
 from particleflow.study.tables import aligned, csv_text
@@ -44,6 +45,9 @@ class Result(Rows):
 
     folder: Path | None = None
     _temporary: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
+
+    if not TYPE_CHECKING:  # to mypy any name would be an attribute
+        __getattr__ = unknown_attribute
 
     def __repr__(self) -> str:
         failed = sum(row["status"] == "failed" for row in self.rows)

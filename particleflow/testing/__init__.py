@@ -30,4 +30,4 @@ __all__ = [
     "check_sampler",
 ]
 
-__getattr__ = suggesting(__name__)
+__getattr__, __dir__ = suggesting(__name__)

@@ -14,4 +14,4 @@ from particleflow.transport.density import Divergence, KernelDensity
 
 __all__ = ["Divergence", "KernelDensity"]
 
-__getattr__ = suggesting(__name__)
+__getattr__, __dir__ = suggesting(__name__)
