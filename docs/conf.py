@@ -16,7 +16,7 @@ author = "The particleflow authors"
 copyright = author
 release = version = installed_version("particleflow-sim")
 
-sys.path.insert(0, str(Path(__file__).parent))  # for formulas, gallery_pictures
+sys.path.insert(0, str(Path(__file__).parent))  # for formulas, grounds, gallery_pictures
 
 extensions = [
     "sphinx.ext.autodoc",
@@ -25,6 +25,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "formulas",
+    "grounds",
 ]
 exclude_patterns = ["_build", "examples"]
 

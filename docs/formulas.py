@@ -130,7 +130,7 @@ def written(part: list[Element], display: bool = False) -> str:
 
 
 def converted(self: HTML5Translator, node: nodes.math | nodes.math_block) -> str:
-    """The MathML of a node; a formula that is not understood is a warning, an error of `make docs`."""
+    """The MathML of a node. One that is not understood is a warning, which ends `make docs`."""
     try:
         return mathml(node.astext(), display=isinstance(node, nodes.math_block))
     except ValueError as error:
