@@ -26,8 +26,8 @@ OPEN, CLOSE, BARS = frozenset("([{⟨⌊⌈"), frozenset(")]}⟩⌋⌉"), frozen
 SHORT = 14
 # The narrowest space, in em, that separates two formulas on one line.
 QUAD = 1.0
-# Keeps the punctuation after a formula on its line.
-WORD_JOINER = "\u2060"
+# Signs above a term that Chromium draws beside it, and what to draw instead.
+ABOVE = {"\u0332": "\u203e", "\u20d7": "\u2192"}
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,8 @@ def mathml(latex: str, display: bool = False) -> str:
         raise ValueError(f"{fault} At character {place} of the formula: {latex}") from None
     root = ElementTree.fromstring(text.replace("&ApplyFunction;", "\u2061"))
     mend_primes(root)
+    for sign in root.iter("mo"):
+        sign.text = ABOVE.get(sign.text or "", sign.text)
     long = display or len("".join(root.itertext())) >= SHORT
     parts = pieces(list(root), before=display) if long else [list(root)]
     if not display:
@@ -139,8 +141,28 @@ def converted(self: HTML5Translator, node: nodes.math | nodes.math_block) -> str
 
 
 def inline_math(self: HTML5Translator, node: nodes.math) -> None:
-    self.body.append(converted(self, node) + WORD_JOINER)
+    parts = re.split("(?<=</math>)(?=<math)", converted(self, node))
+    parts[0] = node.get("before", "") + parts[0]
+    parts[-1] += node.get("after", "")
+    self.body.append("".join(f'<span class="whole">{part}</span>' for part in parts))
     raise nodes.SkipNode
+
+
+def hold(app: Sphinx, page: nodes.document, name: str) -> None:
+    """Keep brackets and punctuation around a formula on its line: browsers would part them."""
+    for node in page.findall(nodes.math):
+        place = node.parent.index(node)
+        around = node.parent.children
+        if place and isinstance(around[place - 1], nodes.Text):
+            text = str(around[place - 1])
+            kept = text.rstrip("([")
+            node["before"] = text[len(kept) :]
+            around[place - 1] = nodes.Text(kept)
+        if place + 1 < len(around) and isinstance(around[place + 1], nodes.Text):
+            text = str(around[place + 1])
+            kept = text.lstrip(".,;:!?)]")
+            node["after"] = text[: len(text) - len(kept)]
+            around[place + 1] = nodes.Text(kept)
 
 
 def display_math(self: HTML5Translator, node: nodes.math_block) -> None:
@@ -155,5 +177,6 @@ def display_math(self: HTML5Translator, node: nodes.math_block) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("doctree-resolved", hold)
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -53,6 +53,11 @@ def test_primes_stand_on_the_line(latex):
     assert re.search(r'<mo [^>]*rspace="0"[^>]*>[′″]</mo>', made)
 
 
+def test_lines_and_arrows_above_a_term_lie_above_it():
+    assert operators(r"\overline{ab}")[0][0] == "\u203e"
+    assert operators(r"\vec{a}")[0][0] == "\u2192"
+
+
 def test_a_full_stop_belongs_to_the_formula():
     assert texts("a = b .", display=True)[-1].endswith("b.")
 
@@ -133,15 +138,15 @@ def test_an_unknown_command_ends_the_build_with_page_and_line(tmp_path, capsys):
         "extensions = ['formulas']; html_math_renderer = 'mathml'; html_theme = 'basic'\n"
     )
     (tmp_path / "index.rst").write_text(
-        "Page\n====\n\nGood :math:`a = b`, here.\n\n.. math::\n   :label: one\n\n   c\n\n"
+        "Page\n====\n\nGood (:math:`a = b`), here.\n\n.. math::\n   :label: one\n\n   c\n\n"
         "Bad :math:`\\foo`.\n"
     )
     said = main(["-b", "html", "-W", "-q", "-E", str(tmp_path), str(tmp_path / "out")])
     assert said != 0
     assert re.search(r'index\.rst:11: .*Unknown command "\\foo"', capsys.readouterr().err)
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-    # a comma stays on the line of its formula, and a number stands beside what scrolls
-    assert "</math>\u2060, here" in page
+    # brackets and a comma stay on the line of their formula; a number stands beside its own
+    assert re.search(r'Good <span class="whole">\(<math>.*</math>\),</span> here', page)
     assert re.search(
         r'<div class="math" id="equation-one">\s*<div class="formula">.*?</div>'
         r'<span class="eqno">\(1\)',
