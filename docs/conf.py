@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import warnings
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,11 @@ napoleon_use_param = False  # "flow, x0, target" stays one entry
 add_module_names = False
 
 
+def plain_warning(message: Warning | str, category: type[Warning], *place: Any) -> str:
+    """A warning of an example, as its page shows it: without the path on this machine."""
+    return f"{category.__name__}: {message}\n"
+
+
 def make_player(app: Sphinx) -> None:
     """Write the player of the page "Player": a copy in the repository would go stale."""
     subprocess.run([sys.executable, str(Path(app.srcdir) / "film.py"), "player"], check=True)
@@ -124,6 +130,8 @@ def no_protocol_signature(
 
 def setup(app: Sphinx) -> None:
     from gallery_pictures import thumbnails
+
+    warnings.formatwarning = plain_warning
 
     app.connect("builder-inited", make_player)
     app.connect("builder-inited", thumbnails, priority=900)  # after the gallery was run

@@ -192,7 +192,7 @@ def test_nothing_leaves_a_page(chromium, built, part):
     page = context.new_page()
     try:
         for path in chosen(built) if part == "chosen" else built:
-            page.goto(path.as_uri(), wait_until="domcontentloaded")
+            page.goto(path.as_uri())
             for width in (1280, 390):
                 page.set_viewport_size({"width": width, "height": 800})
                 faults += [
