@@ -5,22 +5,19 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import warnings
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
-from docutils import nodes
-from latex2mathml.converter import convert
 from sphinx.application import Sphinx
-from sphinx.util.math import get_node_equation_number
-from sphinx.writers.html5 import HTML5Translator
 
 project = "particleflow"
 author = "The particleflow authors"
 copyright = author
 release = version = installed_version("particleflow-sim")
 
-sys.path.insert(0, str(Path(__file__).parent))  # for gallery_pictures and reference_pages
+sys.path.insert(0, str(Path(__file__).parent))  # for the modules beside this file
 
 from reference import is_record  # noqa: E402
 
@@ -32,6 +29,8 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "reference_pages",
+    "formulas",
+    "grounds",
 ]
 exclude_patterns = ["_build", "examples", "_templates"]
 
@@ -63,7 +62,7 @@ html_css_files = ["particleflow.css"]
 html_js_files = [("sidebar.js", {"defer": "defer"})]
 html_copy_source = False
 html_extra_path = ["benchmarks"]  # the recorded suite: benchmarks.rst links to its files
-html_math_renderer = "mathml"
+html_math_renderer = "mathml"  # of formulas.py: no script, nothing to fetch
 
 autodoc_member_order = "bysource"
 autodoc_typehints = (
@@ -78,41 +77,14 @@ napoleon_use_param = False  # "flow, x0, target" stays one entry
 add_module_names = False
 
 
+def plain_warning(message: Warning | str, category: type[Warning], *place: Any) -> str:
+    """A warning of an example, as its page shows it: without the path on this machine."""
+    return f"{category.__name__}: {message}\n"
+
+
 def make_player(app: Sphinx) -> None:
     """Write the player of the page "Player": a copy in the repository would go stale."""
     subprocess.run([sys.executable, str(Path(app.srcdir) / "film.py"), "player"], check=True)
-
-
-# ---------------------------------------------------------------- equations: MathML in the page, no
-# script and nothing to fetch when it is read
-
-
-def mathml(latex: str, display: str = "inline") -> str:
-    latex = re.sub(
-        r"(?<=[\w)}] )\\log", r"\\,\\log", latex
-    )  # thin spaces around operators, as LaTeX sets them
-    latex = re.sub(r"\\log(?! *[({\\])", r"\\log\\,", latex)
-    if display == "block":
-        latex = re.sub(
-            r"\\(sum|max|min)_", r"\\\1\\limits_", latex
-        )  # under the sign, also inside of brackets
-    return convert(latex, display=display)
-
-
-def inline_math(self: HTML5Translator, node: nodes.math) -> None:
-    self.body.append(mathml(node.astext()))
-    raise nodes.SkipNode
-
-
-def display_math(self: HTML5Translator, node: nodes.math_block) -> None:
-    self.body.append(self.starttag(node, "div", CLASS="math"))
-    self.body.append(mathml(node.astext(), "block"))
-    if node.get("number"):
-        self.body.append(f'<span class="eqno">({get_node_equation_number(self, node)})')
-        self.add_permalink_ref(node, "Link to this equation")
-        self.body.append("</span>")
-    self.body.append("</div>")
-    raise nodes.SkipNode
 
 
 # ---------------------------------------------------------------- docstrings are plain text with
@@ -164,7 +136,8 @@ def no_signature(app: Sphinx, what: str, name: str, obj: Any, *rest: Any) -> tup
 def setup(app: Sphinx) -> None:
     from gallery_pictures import thumbnails
 
-    app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
+    warnings.formatwarning = plain_warning
+
     app.connect("builder-inited", make_player)
     app.connect("builder-inited", thumbnails, priority=900)  # after the gallery was run
     app.connect("autodoc-process-docstring", plain_formulas, priority=400)  # before napoleon

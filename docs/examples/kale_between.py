@@ -50,9 +50,9 @@ ax.legend(frameon=False, ncols=2, loc="upper left")
 
 # %%
 # The numbers are distances from both fields, over the size of each. Samples have
-# no common atoms, and a smaller lam pulls them harder still. The particles are
-# the dark points, tones are speeds and arrows velocities. A small lam is also
-# stiff: the time steps that are suggested are shorter.
+# no common atoms, and a smaller lam pulls them harder still. Tones are speeds and
+# arrows velocities. A small lam is also stiff: the time steps that are suggested
+# are shorter.
 
 y = pf.samplers.Gaussian(dim=2, mean=(1.2, 0), std=0.35).sample(220, seed=0)
 x0 = pf.samplers.Gaussian(dim=2, mean=(-1.2, 0), std=0.6).sample(180, seed=1)
