@@ -97,17 +97,17 @@ class KernelLogistic(SmoothRatio, OneKernel, FlowDefaults):
 
     .. math::
 
-        \min_{w, b}\; \frac12 \sum_j q_j \log(1 + e^{-d(y_j)})
-            + \frac12 \sum_i p_i \log(1 + e^{d(x_i)})
-            + \frac\lambda2 \lVert w \rVert^2
+        \min_{\theta, \theta_0}\; \frac12 \sum_j b_j \log(1 + e^{-d(y_j)})
+            + \frac12 \sum_i a_i \log(1 + e^{d(x_i)})
+            + \frac\lambda2 \lVert \theta \rVert^2
 
     .. math::
 
-        \log r(z) = d(z) = \phi(z)^T w + b, \qquad
+        \log r(z) = d(z) = \phi(z)^T \theta + \theta_0, \qquad
         \phi(z)^T \phi(z') \approx k(z, z')
 
-    p and q are the masses of x and y over their sums. The classes weigh the same whatever N and M,
-    so that d is log r, with no prior to subtract. The logarithm of mass(y) / mass(x) is added.
+    a and b are the shares of the clouds' masses. The classes weigh the same whatever N and M, so
+    that d is log r, with no prior to subtract. The logarithm of mass(y) / mass(x) is added.
     scikit-learn's LogisticRegression(C=1 / lam) with these sample weights is the same problem.
     Newton's method solves it, warm from the last weights.
 
@@ -122,10 +122,10 @@ class KernelLogistic(SmoothRatio, OneKernel, FlowDefaults):
     clouds has a slope there, and a large lam keeps it: as lam grows, the witness tends to the
     witness of MMD divided by 4 lam.
 
-    `Fit.report` has `gap`, with |w - w*| <= sqrt(2 gap / lam), `decrement`, `iterations`, `lam` and
-    `kernel`. `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i), and the
-    velocity is not its gradient. With kernel and lam given, clouds of any size serve; N and M may
-    differ.
+    `Fit.report` has `gap`, with |theta - theta*| <= sqrt(2 gap / lam), `decrement`, `iterations`,
+    `lam` and `kernel`. `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i), and
+    the velocity is not its gradient. With kernel and lam given, clouds of any size serve; N and M
+    may differ.
 
     Parameters
     ----------

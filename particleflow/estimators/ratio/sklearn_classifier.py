@@ -131,9 +131,10 @@ class SklearnClassifier(SmoothRatio):
     ValueError
         The model has class weights or priors of its own, or cannot weight the masses. Or its ratio
         has no slope at any particle: trees, nearest neighbours, isotonic calibration, probabilities
-        that are 0 or 1 to the last digit. `folds` are given with calibrate=False.
+        that are 0 or 1 to the last digit. `folds` are given with
+        calibrate=False. A cloud has no two different points, which a calibration needs.
 
-    Cost: that of training the model on N + M points, folds + 2 times where it is calibrated. Q
+    Cost: that of training the model on N + M points, folds + 1 times where it is calibrated. Q
     queries cost one evaluation of the model at Q points with a closed form of the gradient, else 2
     d + 1.
 
