@@ -20,12 +20,22 @@ WITHOUT_SOURCE: dict[str, str] = {
     "particleflow.estimators.Moments": "the moments of a sample",
     "particleflow.estimators.Stragglers": "ours",
     "particleflow.estimators.Labelled": "ours",
+    "particleflow.Arrived": "ours",
+    "particleflow.adaptive.SignalNoise": "ours",
+    "particleflow.adaptive.TargetSignal": "ours",
+    "particleflow.adaptive.signal.signal": "ours",
+    "particleflow.adaptive.signal.strongest": "ours",
+    "particleflow.labelled": "ours",
+    "particleflow.renewals.Rebirth": "ours",
+    "particleflow.stragglers": "ours",
 }
 # Names of which no line can be shown: a window, a server.
 WITHOUT_EXAMPLE: dict[str, str] = {}
 # Names that take any argument.
 NEVER_RAISES: dict[str, str] = {
     # flows and estimators
-    "particleflow.estimators.c_transform.CTransformWitness": "made by its estimator, of tensors that were checked",
-    "particleflow.estimators.c_transform.SoftTransportWitness": "made by its estimator, of tensors that were checked",
+    "particleflow.adaptive.signal.signal": "a part of rules, which check",
+    "particleflow.adaptive.signal.strongest": "a part of rules, which check",
+    "particleflow.estimators.c_transform.CTransformWitness": "made of checked tensors",
+    "particleflow.estimators.c_transform.SoftTransportWitness": "made of checked tensors",
 }
