@@ -34,7 +34,7 @@ def unbalanced(
     .. math::
 
         v = \nabla F, \qquad
-        \frac{d}{dt} \log m_i = \text{rate}\, \bigl( F_i - \textstyle\sum_j m_j F_j \bigr)
+        \frac{d}{dt} \log m_i = \text{rate}\, \bigl( F_i - \sum_j m_j F_j \bigr)
 
     F = h(w), for the flow's witness w and mobility h, and the masses m sum to one here. So mass
     jumps to where it is missing, and need not travel there. The total stays exactly (`FisherRao`).

@@ -55,13 +55,15 @@ def signal(pairs: Pairs, kernel: Kernel) -> float:
 
     .. math::
 
+        \begin{aligned}
         J &= \frac12\, \mathbb{E}_{\text{least quarter of } x}
                 \log \lvert \partial S / \partial \delta \rvert
-           + \frac12\, \mathbb{E}_{\text{least quarter of } y}
+        \\ &+ \frac12\, \mathbb{E}_{\text{least quarter of } y}
                 \log \lvert \partial S / \partial \delta \rvert \\
-        S &= \lVert \nabla f \rVert^2, \qquad
+        S &= \lVert \nabla f \rVert^2 \\
         \lvert \partial S / \partial \delta \rvert
-            = 2 \lVert \nabla^2 f\, \nabla f \rVert
+            &= 2 \lVert \nabla^2 f\, \nabla f \rVert
+        \end{aligned}
 
     f is the kernel sum of the other cloud, and delta a shift of that cloud. The means are over the
     points that feel the least, a quarter of the mass of each cloud. For two points at the distance

@@ -195,7 +195,7 @@ class KernelWitness:
     Attributes
     ----------
     kernel : Kernel, FeatureKernel, Bandwidth or None
-        k. A rule (`Bandwidth`) or None: a Gaussian, which has no kink.
+        A rule (`Bandwidth`) or None: a Gaussian, which has no kink.
     """
 
     kernel: Kernel | FeatureKernel | Bandwidth | None
@@ -211,7 +211,7 @@ class KernelEnergy(KernelWitness):
     Attributes
     ----------
     kernel : Kernel, FeatureKernel or None
-        k. None: a Gaussian, chosen at the first fit.
+        None: a Gaussian, chosen at the first fit.
     """
 
     kernel: Kernel | FeatureKernel | None
@@ -230,7 +230,7 @@ class HalfSquaredNorm(KernelEnergy):
     Attributes
     ----------
     kernel : Kernel, FeatureKernel or None
-        k.
+        That of the Hilbert space.
     """
 
 

@@ -36,7 +36,7 @@ class MMD(HalfSquaredNorm, OneKernel):
     Parameters
     ----------
     kernel : Kernel, FeatureKernel, or callable of the squared distance
-        k. Its bandwidth is a length, in the units of the coordinates.
+        Its bandwidth is a length, in the units of the coordinates.
     pairwise : PairwiseSum
         The backend of the sums. `Auto()` takes the cheapest whose errors are at most 1e-5.
 

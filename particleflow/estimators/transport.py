@@ -102,8 +102,8 @@ class CTransformCritic:
 
     .. math::
 
-        W_1(p, q) = \max_{u, v} \Bigl\{ \sum_i a_i u_i + \sum_j b_j v_j :\;
-            u_i + v_j \le \lVert x_i - y_j \rVert \Bigr\}
+        W_1(p, q) = \max_{u, v}\; \sum_i a_i u_i + \sum_j b_j v_j
+        \quad \text{under} \quad u_i + v_j \le \lVert x_i - y_j \rVert
 
     .. math::
 

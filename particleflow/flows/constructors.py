@@ -55,7 +55,7 @@ def mmd_flow(
     Parameters
     ----------
     kernel : Kernel, FeatureKernel, or callable of the squared distance
-        k. Its bandwidth is a length, in the units of the coordinates.
+        Its bandwidth is a length, in the units of the coordinates.
     bandwidth : callable (clock) -> float, or BandwidthRule, optional
         The kernel's bandwidth changes in the run (`particleflow.estimators.Annealed`): each step
         lowers the MMD of the current one. The kernel's own bandwidth is then not used.
@@ -122,7 +122,7 @@ def kale_flow(
     Parameters
     ----------
     kernel : Kernel or callable of the squared distance
-        k. Its bandwidth is a length, in the units of the coordinates.
+        Its bandwidth is a length, in the units of the coordinates.
     lam : float, schedule, callable (clock) -> float, or Decreasing
         The weight of the penalty, > 0. Where it changes, the factor of the velocity is the current
         1 + lam.

@@ -345,7 +345,7 @@ class Flow:
         Returns
         -------
         (N,) tensor
-            F. NaN where the witness has a gradient but no value.
+            The F of each particle; NaN where the witness has a gradient but no value.
         """
         value = self.witness(fit, x.points) if value is None else value
         mobility = self._mobility(fit)

@@ -26,9 +26,9 @@ class KALE(Regularised):
 
     .. math::
 
-        \mathrm{KALE}(q \,\|\, p) = (1 + \lambda) \max_h \Bigl\{ 1
-            &+ \frac1N \sum_i h(x_i) \\
-            &- \frac1M \sum_j e^{h(y_j)} - \frac\lambda2 \lVert h \rVert_{\mathcal{H}}^2 \Bigr\}
+        \mathrm{KALE}(q \,\|\, p) = (1 + \lambda) \max_h \left\{
+            1 + \mathbb{E}_q h - \mathbb{E}_p e^h
+            - \frac\lambda2 \lVert h \rVert_{\mathcal{H}}^2 \right\}
 
     q is the particles' distribution, p the target's. h is about log(q / p), so the witness is w =
     -h, a log ratio target / current:

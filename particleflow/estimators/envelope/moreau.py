@@ -29,8 +29,8 @@ class Moreau(Regularised):
 
     .. math::
 
-        D_f^\lambda(q \,\|\, p) = \min_{g \ge 0} \Bigl\{ \mathbb{E}_p f(g)
-            + \frac{1}{2 \lambda} \lVert \mu_q - \mu_{g p} \rVert_{\mathcal{H}}^2 \Bigr\}
+        D_f^\lambda(q \,\|\, p) = \min_{g \ge 0} \left\{ \mathbb{E}_p f(g)
+            + \frac{1}{2 \lambda} \lVert \mu_q - \mu_{g p} \rVert_{\mathcal{H}}^2 \right\}
 
     q is the particles' distribution, p the target's, :math:`\mu_q = \frac1N \sum_i k(x_i, \cdot)`
     and :math:`\mu_{g p} = \frac1M \sum_j g_j k(y_j, \cdot)`. The witness is
@@ -63,7 +63,7 @@ class Moreau(Regularised):
     Parameters
     ----------
     kernel : Kernel or callable of the squared distance
-        k. Its bandwidth is a length, in the units of the coordinates.
+        Its bandwidth is a length, in the units of the coordinates.
     divergence : Divergence
         The entropy f, from `particleflow.divergences`.
     lam : float, schedule, callable (clock) -> float, or Decreasing
@@ -137,8 +137,8 @@ class DrMMD(Regularised):
 
     .. math::
 
-        \mathrm{DrMMD} = (1 + \lambda) \bigl\langle \varphi,\,
-            (C_p + \lambda I)^{-1} \varphi \bigr\rangle_{\mathcal{H}}, \qquad
+        \mathrm{DrMMD} = (1 + \lambda) \left\langle \varphi,\,
+            (C_p + \lambda I)^{-1} \varphi \right\rangle_{\mathcal{H}}, \qquad
         \varphi = \mu_q - \mu_p
 
     q is the particles' distribution, p the target's, and
@@ -159,7 +159,7 @@ class DrMMD(Regularised):
     Parameters
     ----------
     kernel : Kernel or callable of the squared distance
-        k. Its bandwidth is a length, in the units of the coordinates.
+        Its bandwidth is a length, in the units of the coordinates.
     lam : float, schedule, callable (clock) -> float, or Decreasing
         The regularisation, > 0. Small: chi^2, on shared supports. Large: MMD^2. Where it changes
         during a run, each fit tells its own 1 + lam (`Fit.energy_slope`), which the mobility

@@ -56,10 +56,12 @@ class Trained(ABC):
 
     .. math::
 
-        m \leftarrow \beta_1 m + (1 - \beta_1) g, \qquad
-        s \leftarrow \beta_2 s + (1 - \beta_2) g^2, \qquad
-        \theta \leftarrow \theta - \eta\,
+        \begin{aligned}
+        m &\leftarrow \beta_1 m + (1 - \beta_1) g \\
+        s &\leftarrow \beta_2 s + (1 - \beta_2) g^2 \\
+        \theta &\leftarrow \theta - \eta\,
             \frac{m / (1 - \beta_1^n)}{\sqrt{s / (1 - \beta_2^n)} + 10^{-8}}
+        \end{aligned}
 
     The first fit takes `first_steps` steps, each further one `steps`. Inputs are standardised by
     the mean and the deviation of both clouds of the first fit, with half of the mass each.
