@@ -68,7 +68,8 @@ class Classifier(FromModule):
         \gamma \operatorname{mean}_b \bigl( \lVert \nabla u(z_b) \rVert - c \bigr)^2
 
     gamma is `gradient_penalty`, c is `penalty_centre`. The centre 0, the default, agrees with r = 1
-    (Thanh-Tung, Tran and Venkatesh 2019). The centre 1 gives the penalty of Gulrajani et al. (2017).
+    (Thanh-Tung, Tran and Venkatesh 2019). The centre 1 gives the penalty of Gulrajani et al.
+    (2017).
 
     A loss with exponentials of u (ULSIF, Pearson, Exponential, ReverseKL) overflows on clouds that
     are far apart, where its divergence is infinite. Take BCE, `log_output=False` or a penalty
