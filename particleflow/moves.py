@@ -39,7 +39,8 @@ def unbalanced(
     F = h(w), for the flow's witness w and mobility h, and the masses m sum to one here. So mass
     jumps to where it is missing, and need not travel there. The total stays exactly (`FisherRao`).
     With MMD or KALE this is their flow for the spherical Hellinger-Kantorovich metric; with a log
-    ratio and `Unit` it is that of KL, birth-death dynamics. The energy of the flow falls by both.
+    ratio and `Unit` it is that of KL, birth-death dynamics. Motion and
+    reaction both lower that energy.
 
     Parameters
     ----------
@@ -77,7 +78,8 @@ def unbalanced(
     0. The masses tend to the target's, and no particle moves:
 
     >>> flow = pf.unbalanced(pf.mmd_flow(pf.kernels.Gaussian(1.0)), resample=None)
-    >>> x, y = torch.tensor([[0.0], [9.0]]), torch.tensor([[0.0], [0.0], [0.0], [9.0]])
+    >>> x = torch.tensor([[0.0], [9.0]])
+    >>> y = torch.tensor([[0.0], [0.0], [0.0], [9.0]])
     >>> path = pf.simulate(flow, x, y, steps=30, dt=0.5)
     >>> path.log_mass[-1].exp().round(decimals=2)
     tensor([0.7500, 0.2500])
@@ -153,7 +155,8 @@ def ift_flow(
     0.75 - 0.25 exp(-t).
 
     >>> flow = pf.ift_flow(pf.kernels.Gaussian(1.0), resample=None)
-    >>> x, y = torch.tensor([[0.0], [9.0]]), torch.tensor([[0.0], [0.0], [0.0], [9.0]])
+    >>> x = torch.tensor([[0.0], [9.0]])
+    >>> y = torch.tensor([[0.0], [0.0], [0.0], [9.0]])
     >>> path = pf.simulate(flow, x, y, steps=10, dt=0.1)
     >>> path.log_mass[-1].exp()  # 0.658 = 0.75 - 0.25 / e
     tensor([0.6580, 0.3420])

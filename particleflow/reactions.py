@@ -202,7 +202,8 @@ class ForceTransport(Reaction):
     >>> reaction, flow = pf.reactions.ForceTransport(k), pf.mmd_flow(k)
     >>> x, y = pf.Cloud([[0.0], [9.0]]), pf.Cloud([[0.0], [0.0], [0.0], [9.0]])
     >>> fit = pf.fit(flow.estimator, x, y)
-    >>> reaction.settled(x, x, lambda: flow.force(x, fit), 1.0).mass.round(decimals=3)
+    >>> after = reaction.settled(x, x, lambda: flow.force(x, fit), 1.0)
+    >>> after.mass.round(decimals=3)
     tensor([0.6580, 0.3420], dtype=torch.float64)
     """
 

@@ -90,7 +90,8 @@ class Resampling(Renewal):
     The first of four particles has 0.97 of the mass, so that 1.06 particles are effective:
 
     >>> x = pf.Cloud([[0.0], [1.0], [2.0], [3.0]], mass=[0.97, 0.01, 0.01, 0.01])
-    >>> cloud, anew = pf.renewals.Resampling(jitter=0.0).renewed(x, None, pf.Clock())
+    >>> resampling = pf.renewals.Resampling(jitter=0.0)
+    >>> cloud, anew = resampling.renewed(x, None, pf.Clock())
     >>> cloud.points.T
     tensor([[0., 0., 0., 0.]], dtype=torch.float64)
     >>> cloud.mass

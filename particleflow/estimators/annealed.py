@@ -31,16 +31,16 @@ PREFIX = "rule/"
 
 @runtime_checkable
 class BandwidthRule(Protocol):
-    """A rule for the bandwidth of each fit of a run.
+    r"""A rule for the bandwidth :math:`\ell_n > 0` of each fit of a run.
 
     `at` gets the clouds and the clock of the fit, and the memory that it returned at the fit
     before (empty at the first). It returns the bandwidth, > 0, and its next memory: flat, tensors
     only. It must be a function of its arguments alone, for then a run resumes bit for bit.
     """
 
-    def at(
-        self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory
-    ) -> tuple[float, Memory]: ...
+    def at(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> tuple[float, Memory]:
+        """The bandwidth, in the units of the coordinates, and the memory for the next fit."""
+        ...
 
 
 @runtime_checkable

@@ -24,7 +24,9 @@ from particleflow.pairwise.hessian import hessian
 
 @runtime_checkable
 class Witness(Protocol):
-    """The function w : R^d -> R that the particles climb.
+    r"""The function :math:`w : \mathbb{R}^d \to \mathbb{R}` that the particles climb.
+
+    It belongs to one fit, does not change, and may be asked at any points, as often as wanted.
 
     Attributes
     ----------
@@ -35,14 +37,20 @@ class Witness(Protocol):
     @property
     def log_ratio(self) -> bool: ...
 
-    def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]: ...
+    def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
+        """w(z) (Q,) and grad w(z) (Q, d) at points z (Q, d), in the dtype of z.
+
+        The value may be NaN where only the gradient is known, as of a score.
+        """
+        ...
 
 
 class GradWitness(ABC):
     """A witness whose gradient alone is cheaper than value and gradient. Declared by inheriting."""
 
     @abstractmethod
-    def grad(self, z: Queries) -> Gradients: ...
+    def grad(self, z: Queries) -> Gradients:
+        """grad w(z) (Q, d) at points z (Q, d), in the dtype of z."""
 
 
 class CurvedWitness(ABC):
@@ -53,7 +61,7 @@ class CurvedWitness(ABC):
 
     @abstractmethod
     def hessian(self, z: Queries) -> Float[Tensor, "Q d d"]:
-        """Return the Hessian of w (Q, d, d) in float64.
+        """The Hessian of w (Q, d, d) at points z (Q, d), in float64.
 
         Raises
         ------
@@ -64,11 +72,19 @@ class CurvedWitness(ABC):
 
 @dataclass(frozen=True)
 class Fit:
-    """The result of an estimator.
+    r"""The result of an estimator: a witness w, and what is known about it.
+
+    .. math::
+
+        v = \text{slope}(w)\, \nabla w
+
+    is the velocity that a `Flow` makes of it. An estimator of your own returns `Fit(witness)`, and
+    as much of the rest as it knows.
 
     Attributes
     ----------
     witness : Witness
+        w, a function of points.
     memory : mapping of tensors
         Where the next fit may start from (warm start, optimiser state). Flat, tensors only.
     report : mapping
@@ -99,7 +115,8 @@ class Fit:
     def value(self) -> float | None:
         """The divergence that this fit estimates; None where it estimates none.
 
-        In the normalisation of the literature: MMD^2 / 2, KALE with its factor 1 + lam.
+        In the normalisation of the literature: MMD^2 / 2, KALE with its factor 1 + lam. It is
+        computed at the first question, at the cost that the estimator tells, and kept.
         """
         with Supplied("Fit.objective", self.objective):
             return self.objective() if callable(self.objective) else self.objective
@@ -134,7 +151,11 @@ class Fit:
 
 @runtime_checkable
 class Estimator(Protocol):
-    """Turns the current cloud x and the target's cloud y into a `Fit`.
+    r"""Turns the current cloud x and the target's cloud y into a `Fit`.
+
+    .. math::
+
+        (x, y) \mapsto w, \qquad v(z) = \text{slope}(w(z))\, \nabla w(z)
 
     Attributes
     ----------
@@ -162,7 +183,15 @@ class Estimator(Protocol):
     @property
     def energy_slope(self) -> float | None: ...
 
-    def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit: ...
+    def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
+        """The fit to the particles x (N, d) and the target y (M, d), at the time of `clock`.
+
+        N and M may differ, and both clouds may have masses. y is None only where `needs_target` is
+        False. `memory` is that of the fit before, empty at the first one. The result must be a
+        function of the arguments alone: random numbers come from `clock.draws`. x and y must not
+        be written to.
+        """
+        ...
 
 
 @runtime_checkable
@@ -277,7 +306,7 @@ class Wrapping(ABC):
 
     @abstractmethod
     def held(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Estimator:
-        """Return the estimator that makes the fit at these arguments. It changes no more."""
+        """The estimator that makes the fit at these arguments. It changes no more."""
 
 
 class SameBandwidth:
@@ -331,7 +360,8 @@ class FlowDefaults(ABC):
     """
 
     @abstractmethod
-    def in_flow(self) -> Estimator: ...
+    def in_flow(self) -> Estimator:
+        """The estimator that a flow uses; itself where nothing differs."""
 
 
 class SmoothRatio:

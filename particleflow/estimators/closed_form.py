@@ -163,7 +163,7 @@ class ClosedForm:
 
     Cost: that of the densities, O(Q d) or O(Q d^2) for Gaussians; O(N d^2) a fit with `Moments`.
 
-    Source: Jordan, Kinderlehrer and Otto (1998); theory page, equations 19 and 20.
+    Source: Jordan, Kinderlehrer and Otto (1998); theory page, equations 19-20.
 
     From N(4, 1) to N(0, 1), log r = 8 - 4 z:
 

@@ -64,9 +64,8 @@ class Stragglers(SameBandwidth):
 
     One of two particles is 9 away. The energy kernel pulls it at unit speed:
 
-    >>> mmd, far = (
-    ...     pf.estimators.MMD(k) for k in (pf.kernels.Gaussian(1.0), pf.kernels.Energy())
-    ... )
+    >>> mmd = pf.estimators.MMD(pf.kernels.Gaussian(1.0))
+    >>> far = pf.estimators.MMD(pf.kernels.Energy())
     >>> x, y = torch.tensor([[1.0], [9.0]]), torch.zeros(3, 1)
     >>> fit = pf.fit(pf.estimators.Stragglers(mmd, 3.0, companion=far), x, y)
     >>> fit.report["stragglers"]

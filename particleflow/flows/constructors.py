@@ -80,7 +80,7 @@ def mmd_flow(
 
     Cost: nothing here. A step costs O((N + M) N d) with exact sums.
 
-    Source: Arbel, Korba, Salim and Gretton (2019); theory page, equations 3 and 4.
+    Source: Arbel, Korba, Salim and Gretton (2019); theory page, equations 3-4.
 
     One particle at 0 and a target in one place at 1 have the force exp(-1/2) and the energy
     1 - exp(-1/2):
@@ -149,17 +149,18 @@ def kale_flow(
     Cost: nothing here. A step takes a few Newton iterations, as `KALE` tells, and O((N + M) N d)
     for the velocity with exact sums.
 
-    Source: Glaser, Arbel and Gretton (2021); theory page, equations 6 to 10.
+    Source: Glaser, Arbel and Gretton (2021); theory page, equations 6-10.
 
     A large lam is MMD flow:
 
-    >>> x, y = torch.tensor([[0.0]]), torch.tensor([[1.0], [1.0]])
+    >>> x, y = pf.Cloud([[0.0]]), pf.Cloud([[1.0], [1.0]])
     >>> for lam in (1.0, 1e4):
     ...     flow = pf.kale_flow(pf.kernels.Gaussian(1.0), lam=lam)
     ...     fit = pf.fit(flow.estimator, x, y)
-    ...     print(round(fit.value, 3), flow.velocity(pf.Cloud(x), fit, pf.Clock())[0])
-    0.712 tensor([[0.9865]])
-    0.394 tensor([[0.6066]])
+    ...     v, _ = flow.velocity(x, fit, pf.Clock())
+    ...     print(round(fit.value, 3), round(float(v), 4))
+    0.712 0.9865
+    0.394 0.6066
     """
     kale = KALE(as_kernel(kernel), lam=lam, pairwise=pairwise)
     estimator: Estimator = kale if bandwidth is None else Annealed(kale, bandwidth)
@@ -217,7 +218,7 @@ def mono_flow(
 
     Cost: nothing here. A step costs a fit of `estimator` and N queries.
 
-    Source: Yi, Zhu and Liu (2023); theory page, equations 15 to 17.
+    Source: Yi, Zhu and Liu (2023); theory page, equations 15-17.
 
     From N(4, 1) to N(0, 1) log r(4) = -8, where the slope of a plain GAN has vanished. Its shifted
     variant goes on:
@@ -225,7 +226,8 @@ def mono_flow(
     >>> normal = pf.samplers.Gaussian
     >>> ratio = pf.estimators.ClosedForm(normal(1), current=normal(1, mean=4.0))
     >>> x = pf.Cloud([[4.0]])
-    >>> for h in (pf.mobilities.Unit(), pf.mobilities.Vanilla(), pf.mobilities.Vanilla(shift=5)):
+    >>> vanilla = pf.mobilities.Vanilla
+    >>> for h in (pf.mobilities.Unit(), vanilla(), vanilla(shift=5)):
     ...     flow = pf.mono_flow(ratio, h)
     ...     v, _ = flow.velocity(x, pf.fit(flow.estimator, x), pf.Clock())
     ...     print(round(float(v), 4))

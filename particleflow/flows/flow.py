@@ -86,8 +86,8 @@ class Flow:
 
     Cost: nothing here. A step of a scheme with s stages costs s fits and s N queries.
 
-    Source: theory page, equations 2, 4, 15 and 22; Arbel, Korba, Salim and Gretton (2019) for noise
-    injection, Yi, Zhu and Liu (2023) for the mobility.
+    Source: Arbel, Korba, Salim and Gretton (2019) for noise injection, Yi, Zhu and Liu (2023) for
+    the mobility; theory page, equations 2-4.
 
     >>> mmd = pf.estimators.MMD(pf.kernels.Gaussian(1.0))
     >>> flow = pf.Flow(mmd, mobility=pf.mobilities.Linear(2.0))

@@ -87,7 +87,7 @@ class KALE(Regularised):
     512 points, and up to 4096 where no fast sum replaces it. Beyond, memory is O(M). The solver
     works in float64 whatever the particles' dtype. Q queries cost O((N + M) Q d).
 
-    Source: Glaser, Arbel and Gretton (2021); theory page, equations 6 to 14.
+    Source: Glaser, Arbel and Gretton (2021); theory page, equations 6-14.
 
     On shared points a small lam gives KL, here 0.75 log 1.5 + 0.25 log 0.5, and w the log ratios
     log(2/3) and log 2:
