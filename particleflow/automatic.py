@@ -147,7 +147,8 @@ def auto_flow(
     The kernel's bandwidth falls from the size of both clouds to the scale of the target. At first
     all particles feel all of the target; in the end they follow its details. So the flow arrives
     where a flow with one bandwidth stalls: from afar, between far modes, at outliers and in heavy
-    tails. At each step it lowers the energy of the current bandwidth. `simulate` takes `Paced`
+    tails. MMD and
+    KALE flow lower at each step the energy of the current bandwidth. `simulate` takes `Paced`
     steps, whose length follows the flow, and needs neither dt nor a number of steps.
 
     Parameters

@@ -27,13 +27,13 @@ class Moments:
 
     .. math::
 
-        q = \mathcal{N}(m, \Sigma + \text{jitter}\, I), \qquad
-        m = \sum_i m_i x_i, \quad
-        \Sigma = \sum_i m_i (x_i - m)(x_i - m)^T
+        q = \mathcal{N}(\bar{x}, \Sigma + \text{jitter}\, I), \qquad
+        \bar{x} = \sum_i m_i x_i, \quad
+        \Sigma = \sum_i m_i (x_i - \bar{x})(x_i - \bar{x})^T
 
-    m_i are the masses, 1/N unless given. It is the current density as long as that is Gaussian, as
-    it is on the way from a Gaussian to a Gaussian in the flow of KL. It is what `ClosedForm` takes
-    as `current`.
+    m_i are the shares of the masses, 1/N unless given. It is the current density as long as that is
+    Gaussian, as it is on the way from a Gaussian to a Gaussian in the flow of KL. It is what
+    `ClosedForm` takes as `current`.
 
     Parameters
     ----------

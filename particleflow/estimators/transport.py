@@ -160,7 +160,7 @@ class CTransformCritic:
     Source: Peyre and Cuturi (2019), equation 2.20, and 4.40 for the entropic potential; Cuturi
     (2013).
 
-    Two particles at 0 and a target at 1 and 3: W1 is the mean distance, and the speed is 1.
+    Three particles at 0 and a target at 1 and 3: W1 is the mean distance, and the speed is 1.
 
     >>> critic = pf.estimators.CTransformCritic()
     >>> fit = pf.fit(critic, [[0.0], [0.0], [0.0]], [[1.0], [3.0]])

@@ -254,8 +254,8 @@ class Flow:
         Raises
         ------
         ValueError
-            The witness, the mobility or the reaction returns another shape, or the noise is no
-            number.
+            The witness, the mobility or the reaction returns another shape, or the noise is not
+            finite.
         """
         z = x.points
         beta = self.beta(x, fit, clock)
