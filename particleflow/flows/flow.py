@@ -174,7 +174,7 @@ class Flow:
 
     @property
     def annealed(self) -> bool:
-        """Does the kernel's bandwidth change in a run, and with it the longest stable step?"""
+        """True where the kernel's bandwidth changes in a run, and with it the longest stable step."""
         return isinstance(_watched(self.estimator), Annealed)
 
     def unfinished(self, clock: Clock, memory: Memory) -> str:
