@@ -174,7 +174,7 @@ class Flow:
 
     @property
     def annealed(self) -> bool:
-        """True where the kernel's bandwidth changes in a run, and with it the longest stable step."""
+        """True where the kernel's bandwidth changes in a run, and the longest stable dt with it."""
         return isinstance(_watched(self.estimator), Annealed)
 
     def unfinished(self, clock: Clock, memory: Memory) -> str:
