@@ -112,6 +112,8 @@ def plain_formulas(
             continue
         if numpy_section and re.fullmatch(r"-{3,}", lines[k + 1] if k + 1 < len(lines) else ""):
             body = False
+        if not body and re.match(r"(Cost|Source): |>>> ", line) and not lines[k - 1].strip():
+            out.append("")  # two empty lines end napoleon's section, such as that of the errors
         starts = body and line.startswith("    ") and (k == 0 or not lines[k - 1].strip())
         if starts and not block:
             out += [".. code-block:: text", ""]

@@ -57,16 +57,24 @@ LAM = 0.1
 class AutoFlow(Flow):
     """A flow with the steps that it needs; `print` shows its numbers, chosen or given.
 
-    `simulate` without `steps` takes at least `steps`, and ends where the particles have arrived or
-    come no nearer (`Arrived`), after at most `most`.
+    `auto_flow` makes it. `simulate` without `steps` takes at least `steps`, and ends where the
+    particles have arrived or come no nearer (`Arrived`), after at most `most`.
 
     Attributes
     ----------
+    estimator : Estimator
+        `Annealed`, whose rule is `Continuation`.
+    mobility : Mobility or EnergySlope
+        That of the kind: `EnergySlope`, or the given one of a MonoFlow.
+    noise, diffusion, reaction : None
+        As in `Flow`; not used.
+    renewals : tuple of Renewal
+        As in `Flow`; empty.
     steps : int
         The planned steps. The bandwidth falls in the first three fifths of them.
     spread : float
         Particles that share a place are moved apart by N(0, spread^2 I) before the first step: no
-        flow of their distribution would separate them.
+        flow of their distribution would separate them. In the units of the coordinates.
     chosen : tuple of (name, value, reason)
         The reason is "given" for the caller's own numbers.
     notes : tuple of str
@@ -80,7 +88,7 @@ class AutoFlow(Flow):
 
     @property
     def most(self) -> int:
-        """The most steps of a run without a number of steps."""
+        """The most steps of a run without a number of steps: four times `steps`."""
         return MOST * self.steps
 
     @property
@@ -89,7 +97,20 @@ class AutoFlow(Flow):
         return Arrived(after=self.steps)
 
     def begun(self, x: Cloud, draws: Randomness) -> Cloud:
-        """The particles at the start, those that share a place moved apart."""
+        """The particles at the start: those that share a place are moved apart, the others stay.
+
+        Parameters
+        ----------
+        x : Cloud
+            Where the run starts, N points.
+        draws : Randomness
+            The run's source of random numbers.
+
+        Returns
+        -------
+        Cloud
+            The very `x` where no two particles share a place.
+        """
         shared = copies(x)
         if not self.spread or not bool(shared.any()):
             return x
@@ -116,19 +137,19 @@ def auto_flow(
     mobility: Mobility | EnergySlope = Unit(),
     pairwise: PairwiseSum | None = None,
 ) -> AutoFlow:
-    """The recommended flow from x to y, with every number chosen from the clouds.
+    r"""Make the recommended flow from x to y, with every number chosen from the clouds.
 
-    The kernel's bandwidth falls from the size of both clouds to the scale of the target:
+    .. math::
 
-        l_n = start (bandwidth / start)^min(1, n / (0.6 steps)).
+        \ell_n = \text{start} \left( \frac{\text{bandwidth}}{\text{start}}
+            \right)^{\min(1,\, n / (0.6\, \text{steps}))}
 
-    At first all particles feel all of the target; in the end they follow its details. So the flow
-    arrives where a flow with one bandwidth stalls: from afar, between far modes, at outliers and in
-    heavy tails. `simulate` takes `Paced` steps, whose length follows the flow.
-
-    >>> flow = pf.auto_flow(x0, y)                                  # doctest: +SKIP
-    >>> print(flow)                                                 # doctest: +SKIP
-    >>> path = pf.simulate(flow, x0, y)                             # doctest: +SKIP
+    The kernel's bandwidth falls from the size of both clouds to the scale of the target. At first
+    all particles feel all of the target; in the end they follow its details. So the flow arrives
+    where a flow with one bandwidth stalls: from afar, between far modes, at outliers and in heavy
+    tails. MMD and
+    KALE flow lower at each step the energy of the current bandwidth. `simulate` takes `Paced`
+    steps, whose length follows the flow, and needs neither dt nor a number of steps.
 
     Parameters
     ----------
@@ -141,7 +162,7 @@ def auto_flow(
     kernel : kernel with a bandwidth, optional
         Its own bandwidth is not used.
     bandwidth : float, optional
-        The last one. Default: `kernels.default_bandwidth(y)`.
+        The last one, in the units of the coordinates. Default: `kernels.default_bandwidth(y)`.
     start : float, optional
         The first one. Default: the longest side of the box around both clouds.
     steps : int, optional
@@ -154,13 +175,33 @@ def auto_flow(
     pairwise : PairwiseSum, optional
         The backend of the sums.
 
+    Returns
+    -------
+    AutoFlow
+        A `Flow` whose estimator is `Annealed`. `print` shows each number and its reason.
+
     Raises
     ------
-    TypeError, ValueError
-        An argument is of another type or value, or all points of both clouds coincide.
+    TypeError
+        An argument is of another type, or `kernel` has no bandwidth.
+    ValueError
+        `kind` is none of the four; `lam` or `mobility` is given for another kind; `bandwidth`,
+        `start`, `steps` or `lam` is out of its range; `start` is below the last bandwidth; all
+        points of both clouds coincide, or `x` and `y` have other dimensions.
 
-    Source: continuation in the bandwidth, graduated optimisation; Blake and Zisserman (1987),
-    Visual Reconstruction.
+    Cost: that of `default_bandwidth`, and of sorting the particles. A step costs O((N + M) N d)
+    with exact sums.
+
+    Source: Blake and Zisserman (1987), Visual Reconstruction: continuation, graduated optimisation.
+
+    One particle and two target points: the box around them is 4 wide.
+
+    >>> x, y = torch.tensor([[0.0]]), torch.tensor([[2.0], [4.0]])
+    >>> print(pf.auto_flow(x, y, bandwidth=1.0))
+    flow       MMD, kernel IMQ  (kind='auto')
+    bandwidth  1  (given)
+    start      4  (the longest side of the box around both clouds)
+    steps      200  (80 for each factor of e, in 60% of them)
     """
     if kind not in KINDS:
         raise RefusedValueError(

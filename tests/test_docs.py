@@ -98,13 +98,25 @@ def test_examples_of_extensions_are_short() -> None:
 
 LABELS = re.findall(r":label: (\S+)", (DOCS / "theory.rst").read_text(encoding="utf-8"))
 CITED = {
+    "gradient-flow": 2,
     "mmd-witness": 3,
+    "noise": 4,
     "smoothed": 5,
     "kale-primal": 6,
     "kale-dual": 7,
     "kale-optimality": 8,
     "kale-newton": 9,
     "kale-velocity": 10,
+    "kale-gap": 11,
+    "kale-large": 12,
+    "kale-small": 13,
+    "kale-diverges": 14,
+    "monoflow": 15,
+    "f-divergence": 16,
+    "mobility": 17,
+    "kde": 18,
+    "langevin": 19,
+    "gaussian-flow": 20,
 }
 
 

@@ -462,6 +462,14 @@ def test_pulled_stragglers_move_like_the_companion() -> None:
         assert not pulled.conservative
 
 
+def test_a_pull_takes_queries_of_another_dtype() -> None:
+    far = FAR.float().double()
+    fit = pf.fit(pf.stragglers(pf.mmd_flow(K), pull=Energy()).estimator, far, Y)
+    exact, found = (fit.witness.value_and_grad(z)[1] for z in (far, far.float()))
+    assert found.dtype == torch.float32
+    assert float((found - exact).abs().max()) < 1e-5
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 def test_pulled_and_reborn_stragglers_arrive() -> None:

@@ -22,11 +22,14 @@ REACHED = 0.9
 
 @dataclass(frozen=True)
 class Continuation:
-    """The bandwidth l falls geometrically in the first part of a run, then stays.
+    r"""Let the bandwidth l fall geometrically in the first part of a run, then stay.
 
-        l_n = start (end / start)^{min(1, (n - n0) / (share steps))}
+    .. math::
 
-    `start` is the 0.9 quantile of |x_i - y_j| at the first fit, at step n0. A kernel that wide
+        \ell_n = \text{start} \left( \frac{\text{end}}{\text{start}}
+            \right)^{\min(1,\, (n - n_0) / (\text{share} \cdot \text{steps}))}
+
+    `start` is the 0.9 quantile of |x_i - y_j| at the first fit, at step n_0. A kernel that wide
     pulls the whole cloud. `end` is `default_bandwidth` of the target at the first fit, a kernel
     that resolves the target. `start` is at least `end`. Both are kept in the fit's memory, so that
     a run resumes bit for bit; a run that goes on with another number of steps keeps them too. With
@@ -47,14 +50,32 @@ class Continuation:
     share : float
         The share of the steps in which l falls, 0 < share <= 1.
     start, end : float, optional
-        Bandwidths of your own, > 0.
+        Bandwidths of your own, > 0, in the units of the coordinates.
 
     Raises
     ------
+    TypeError
+        An argument is no number, or `steps` no whole number.
     ValueError
-        At the first fit: `end` is not given and the target's points are in one place.
+        `steps` < 1, `share` is not in (0, 1], `start` or `end` is not > 0. At the first fit: there
+        is no target, or `end` is not given and the target's points are in one place.
 
-    >>> flow = pf.mmd_flow(kernel, bandwidth=pf.adaptive.Continuation(400))         # doctest: +SKIP
+    Cost: at the first fit a sort of both clouds and 300^2 distances, afterwards nothing.
+
+    Source: Blake and Zisserman (1987), Visual Reconstruction, for the continuation from coarse to
+    fine.
+
+    From 4 to 1 in 60 of 100 steps: halfway the bandwidth is their geometric mean.
+
+    >>> rule, memory = pf.Continuation(100, start=4.0, end=1.0), {}
+    >>> x, y = pf.Cloud([[0.0]]), pf.Cloud([[2.0], [2.0]])
+    >>> for step in (0, 30, 60, 100):
+    ...     length, memory = rule.at(x, y, pf.Clock(step=step), memory)
+    ...     print(step, length)
+    0 4.0
+    30 2.0
+    60 1.0
+    100 1.0
     """
 
     steps: int
@@ -88,7 +109,9 @@ class Continuation:
         return length, {"ends": ends}
 
     def unfinished(self, clock: Clock, memory: Memory) -> str:
-        """The bandwidth that a run has ended with before the last one, and the remedy."""
+        """The bandwidth that a run has ended with before the last one, and the remedy; empty at
+        the end.
+        """
         ends = memory.get("ends")
         if ends is None or self._way(clock, ends) == 1:
             return ""

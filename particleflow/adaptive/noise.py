@@ -12,17 +12,24 @@ from particleflow.kernels import FeatureKernel, Kernel, ScaledKernel
 
 @runtime_checkable
 class NoiseRule(Protocol):
-    """A rule for the standard deviation beta of the injected noise, from the particles and the fit.
+    """A rule for the standard deviation beta of the injected noise, from the particles and the
+    fit.
 
-    It must be a function of its arguments alone: stages and resumed runs then see the same noise.
+    It must be a function of its arguments alone: stages and resumed runs then see the same noise. A
+    flow takes it as `noise=`, queries its witness at x + beta u, u standard normal, and asks `at`
+    at each stage of a step.
     """
 
     def check(self, estimator: Estimator) -> None:
-        """Refuse an estimator for which the rule has no meaning. A `Flow` calls it once."""
+        """Refuse (TypeError) an estimator for which the rule has no meaning. A `Flow` calls it
+        once.
+        """
         ...
 
     def at(self, x: Cloud, fit: Fit, clock: Clock, estimator: Estimator) -> float:
-        """beta >= 0 at the particles x, on which `estimator` has made `fit`."""
+        """beta >= 0, in units of the coordinates, at the particles x, on which `estimator` has
+        made `fit`.
+        """
         ...
 
 

@@ -24,7 +24,9 @@ from particleflow.pairwise.hessian import hessian
 
 @runtime_checkable
 class Witness(Protocol):
-    """The function w : R^d -> R that the particles climb.
+    r"""The function :math:`w : \mathbb{R}^d \to \mathbb{R}` that the particles climb.
+
+    It belongs to one fit, does not change, and may be asked at any points, as often as wanted.
 
     Attributes
     ----------
@@ -35,14 +37,20 @@ class Witness(Protocol):
     @property
     def log_ratio(self) -> bool: ...
 
-    def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]: ...
+    def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
+        """w(z) (Q,) and grad w(z) (Q, d) at points z (Q, d), in the dtype of z.
+
+        The value may be NaN where only the gradient is known, as of a score.
+        """
+        ...
 
 
 class GradWitness(ABC):
     """A witness whose gradient alone is cheaper than value and gradient. Declared by inheriting."""
 
     @abstractmethod
-    def grad(self, z: Queries) -> Gradients: ...
+    def grad(self, z: Queries) -> Gradients:
+        """grad w(z) (Q, d) at points z (Q, d), in the dtype of z."""
 
 
 class CurvedWitness(ABC):
@@ -53,7 +61,7 @@ class CurvedWitness(ABC):
 
     @abstractmethod
     def hessian(self, z: Queries) -> Float[Tensor, "Q d d"]:
-        """Return the Hessian of w (Q, d, d) in float64.
+        """The Hessian of w (Q, d, d) at points z (Q, d), in float64.
 
         Raises
         ------
@@ -64,11 +72,19 @@ class CurvedWitness(ABC):
 
 @dataclass(frozen=True)
 class Fit:
-    """The result of an estimator.
+    r"""The result of an estimator: a witness w, and what is known about it.
+
+    .. math::
+
+        v = \text{slope}(w)\, \nabla w
+
+    is the velocity that a `Flow` makes of it. An estimator of your own returns `Fit(witness)`, and
+    as much of the rest as it knows.
 
     Attributes
     ----------
     witness : Witness
+        w, a function of points.
     memory : mapping of tensors
         Where the next fit may start from (warm start, optimiser state). Flat, tensors only.
     report : mapping
@@ -99,7 +115,8 @@ class Fit:
     def value(self) -> float | None:
         """The divergence that this fit estimates; None where it estimates none.
 
-        In the normalisation of the literature: MMD^2 / 2, KALE with its factor 1 + lam.
+        In the normalisation of the literature: MMD^2 / 2, KALE with its factor 1 + lam. It is
+        computed at the first question, at the cost that the estimator tells, and kept.
         """
         with Supplied("Fit.objective", self.objective):
             return self.objective() if callable(self.objective) else self.objective
@@ -134,7 +151,11 @@ class Fit:
 
 @runtime_checkable
 class Estimator(Protocol):
-    """Turns the current cloud x and the target's cloud y into a `Fit`.
+    r"""Turns the current cloud x and the target's cloud y into a `Fit`.
+
+    .. math::
+
+        (x, y) \mapsto w, \qquad v(z) = \text{slope}(w(z))\, \nabla w(z)
 
     Attributes
     ----------
@@ -162,7 +183,15 @@ class Estimator(Protocol):
     @property
     def energy_slope(self) -> float | None: ...
 
-    def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit: ...
+    def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
+        """The fit to the particles x (N, d) and the target y (M, d), at the time of `clock`.
+
+        N and M may differ, and both clouds may have masses. y is None only where `needs_target` is
+        False. `memory` is that of the fit before, empty at the first one. The result must be a
+        function of the arguments alone: random numbers come from `clock.draws`. x and y must not
+        be written to.
+        """
+        ...
 
 
 @runtime_checkable
@@ -182,10 +211,20 @@ class KnownSmoothness(Estimator, Protocol):
 
 
 class KernelWitness:
-    """An estimator whose witness is made of sums of one kernel. Declared by inheriting.
+    r"""An estimator whose witness is made of sums of one kernel. Declared by inheriting.
 
-    Where the kernel has a kink (`kernels.declared.has_kink`), the velocity jumps where a particle
-    meets another point. `Flow.suggest_dt` then measures rates over a share of the points' spacing.
+    .. math::
+
+        w(z) = F \Bigl( \sum_i a_i\, k(z, p_i),\; \sum_j b_j\, k(z, q_j) \Bigr)
+
+    F is the difference for `MMD`, and that of the logarithms for `KDE`. Where the kernel has a kink
+    (`kernels.declared.has_kink`), the velocity jumps where a particle meets another point.
+    `Flow.suggest_dt` then measures rates over a share of the points' spacing.
+
+    Attributes
+    ----------
+    kernel : Kernel, FeatureKernel, Bandwidth or None
+        A rule (`Bandwidth`) or None: a Gaussian, which has no kink.
     """
 
     kernel: Kernel | FeatureKernel | Bandwidth | None
@@ -197,15 +236,30 @@ class KernelEnergy(KernelWitness):
     A run reads two facts off the kernel. Where it has a kink (`kernels.declared.has_kink`), the
     value may rise a little when particles meet. Where it is a `FeatureKernel`, particles are the
     features of a model, and are not compared with the target's points.
+
+    Attributes
+    ----------
+    kernel : Kernel, FeatureKernel or None
+        None: a Gaussian, chosen at the first fit.
     """
 
     kernel: Kernel | FeatureKernel | None
 
 
 class HalfSquaredNorm(KernelEnergy):
-    """An estimator with the value |w|^2 / 2, the norm of its witness in the kernel's Hilbert space.
+    r"""An estimator whose value is half the squared norm of its witness. Declared by inheriting.
 
-    Declared by inheriting. `particleflow.adaptive.Arbel` needs it.
+    .. math::
+
+        \text{value} = \frac12 \lVert w \rVert_{\mathcal{H}}^2
+
+    The norm is that of the kernel's Hilbert space. `MMD` is one. `particleflow.adaptive.Arbel`
+    needs it, and so does `Labelled` with a similarity of classes, since w is linear in the clouds.
+
+    Attributes
+    ----------
+    kernel : Kernel, FeatureKernel or None
+        That of the Hilbert space.
     """
 
 
@@ -215,13 +269,29 @@ K = TypeVar("K", bound="OneKernel")
 class OneKernel(KernelWitness):
     """An estimator that can be made anew with another kernel. Declared by inheriting.
 
-    A frozen dataclass with a field `kernel` inherits `with_kernel` as it is.
+    `Annealed` needs it. A frozen dataclass with a field `kernel` inherits `with_kernel` as it is.
+
+    Attributes
+    ----------
+    kernel : Kernel, FeatureKernel, Bandwidth or None
+        The kernel that is exchanged.
     """
 
     kernel: Any
 
     def with_kernel(self: K, kernel: Kernel) -> K:
-        """Return the same estimator with another kernel."""
+        """The same estimator with another kernel; the work done for a target is not kept.
+
+        Parameters
+        ----------
+        kernel : Kernel
+            The new one.
+
+        Returns
+        -------
+        OneKernel
+            Of the same class.
+        """
         made: K = replace(cast("Any", self), kernel=kernel)
         return made
 
@@ -236,14 +306,21 @@ class Wrapping(ABC):
 
     @abstractmethod
     def held(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Estimator:
-        """Return the estimator that makes the fit at these arguments. It changes no more."""
+        """The estimator that makes the fit at these arguments. It changes no more."""
 
 
 class SameBandwidth:
-    """An estimator whose kernel has the bandwidth of another one's, `estimator`, at every fit.
+    """An estimator whose kernel has the bandwidth of another one's at every fit. Declared by
+    inheriting.
 
-    Declared by inheriting. Whether that bandwidth changes in a run is read off `estimator`.
-    Its memory is that of `estimator`, or it is a `ByRow`, whose parts have one each.
+    Whether that bandwidth changes in a run is read off `estimator`. Its memory is that of
+    `estimator`, or it is a `ByRow`, whose parts have one each. `Labelled` and `Stragglers` are such
+    estimators.
+
+    Attributes
+    ----------
+    estimator : Estimator
+        The other one.
     """
 
     estimator: Estimator
@@ -283,7 +360,8 @@ class FlowDefaults(ABC):
     """
 
     @abstractmethod
-    def in_flow(self) -> Estimator: ...
+    def in_flow(self) -> Estimator:
+        """The estimator that a flow uses; itself where nothing differs."""
 
 
 class SmoothRatio:
@@ -298,21 +376,58 @@ class SmoothRatio:
 
 @dataclass(frozen=True)
 class FieldWitness(GradWitness, CurvedWitness):
-    """A witness that is one weighted kernel sum: w(z) = sum_i w_i k(z, p_i)."""
+    r"""Make a witness of one weighted kernel sum.
+
+    .. math::
+
+        w(z) = \sum_i w_i\, k(z, p_i), \qquad
+        \nabla w(z) = \sum_i w_i\, \nabla_z k(z, p_i)
+
+    It is the witness of `MMD`, `KALE`, `Moreau` and `DrMMD`, and serves estimators of your own.
+    Besides value and gradient it has the gradient alone, which is cheaper, the Laplacian, and the
+    Hessian.
+
+    Parameters
+    ----------
+    field : Field
+        The sum, from `pairwise.sources(kernel, points).field(weights)`. Fields of one kernel add.
+    log_ratio : bool
+        Whether w estimates log(target / current), or is a potential.
+
+    Raises
+    ------
+    TypeError
+        The Hessian is asked of a kernel with a kink.
+
+    Cost: O(Q P d) for Q queries and P points with exact sums.
+
+    >>> points = torch.tensor([[1.0], [1.0], [0.0]])
+    >>> sources = pf.pairwise.Auto().sources(pf.kernels.Gaussian(1.0), points)
+    >>> field = sources.field(torch.tensor([0.5, 0.5, -1.0]))
+    >>> w = pf.estimators.FieldWitness(field, log_ratio=False)
+    >>> w.grad(torch.tensor([[0.0]]))  # exp(-1/2)
+    tensor([[0.6065]])
+    """
 
     field: Field
     log_ratio: bool
 
     def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
+        """w (Q,) and grad w (Q, d) at points z (Q, d)."""
         return self.field.value_and_grad(z)
 
     def grad(self, z: Queries) -> Gradients:
+        """grad w (Q, d) at points z (Q, d)."""
         return self.field.grad(z)
 
     def laplacian(self, z: Queries) -> Values:
+        """The Laplacian of w, sum_i w_i tr Hess k(z, p_i), (Q,) at points z (Q, d)."""
         return self.field.laplacian(z)
 
     def hessian(self, z: Queries) -> Float[Tensor, "Q d d"]:
+        """The Hessian of w (Q, d, d) at points z (Q, d), in float64; TypeError where the kernel
+        has a kink.
+        """
         return hessian(self.field, z)
 
 

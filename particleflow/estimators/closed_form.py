@@ -23,9 +23,36 @@ LogDensityOrScore = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Moments:
-    """The Gaussian with the cloud's own mean and covariance, plus jitter I.
+    r"""Take the particles' density for the Gaussian with the cloud's own mean and covariance.
 
-    It is the current density as long as that is Gaussian.
+    .. math::
+
+        q = \mathcal{N}(\bar{x}, \Sigma + \text{jitter}\, I), \qquad
+        \bar{x} = \sum_i m_i x_i, \quad
+        \Sigma = \sum_i m_i (x_i - \bar{x})(x_i - \bar{x})^T
+
+    m_i are the shares of the masses, 1/N unless given. It is the current density as long as that is
+    Gaussian, as it is on the way from a Gaussian to a Gaussian in the flow of KL. It is what
+    `ClosedForm` takes as `current`.
+
+    Parameters
+    ----------
+    jitter : float
+        >= 0, in squared units of the coordinates. It serves clouds that do not span all dimensions.
+
+    Raises
+    ------
+    TypeError
+        `jitter` is no number.
+    ValueError
+        `jitter` is negative. At a fit: the covariance is singular.
+
+    Cost: O(N d^2 + d^3) a fit, O(Q d^2) for Q queries.
+
+    >>> moments = pf.estimators.Moments()
+    >>> q = moments.of(pf.Cloud([[3.0], [5.0]]))  # N(4, 1)
+    >>> q.score(torch.tensor([[3.0]], dtype=torch.float64))
+    tensor([[1.]], dtype=torch.float64)
     """
 
     jitter: float = 0.0
@@ -34,6 +61,13 @@ class Moments:
         _checks.non_negative(self.jitter, "jitter")
 
     def of(self, x: Cloud) -> _Normal:
+        """The Gaussian of a cloud (N, d), with `log_density(z)` (Q,) and `score(z)` (Q, d).
+
+        Raises
+        ------
+        ValueError
+            The points do not span all dimensions, and `jitter` is too small.
+        """
         mean, covariance = x.moments()
         covariance = covariance + self.jitter * torch.eye(
             x.dim, dtype=mean.dtype, device=mean.device
@@ -94,11 +128,18 @@ class DensityWitness(CurvedWitness):
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """w = log p, or log p - log q where `current` is given; p the target, q the current density.
+    r"""Take the witness from known densities: log p, or log p - log q.
 
-    log p is a potential, for Langevin and for plain ascent. log p - log q is a log ratio.
-    `Fit.value` is -mean_i w(x_i), which is KL(q || p) of a log ratio; None where only a score of p
-    is known.
+    .. math::
+
+        w = \log p \qquad \text{or} \qquad w = \log p - \log q
+
+    p is the target; q is the current density, where `current` is given. log p is a potential, for
+    Langevin dynamics and for plain ascent. log p - log q is a log ratio, for MonoFlows. `Fit.value`
+    is :math:`-\frac1N \sum_i w(x_i)`, which is the plug-in KL(q || p) of a log ratio; None where
+    only a score of p is known. For log p the velocity grad w is minus its gradient; for a log ratio
+    it is not, since q moves too. There is no target sample; N is any number, at least d + 1 with
+    `Moments`.
 
     Parameters
     ----------
@@ -111,6 +152,28 @@ class ClosedForm:
     clip : float
         w is cut to +- clip, its gradient is not. That keeps steep mobilities finite. The value is
         cut with it, so that a finite clip leaves no energy.
+
+    Raises
+    ------
+    TypeError
+        `target` or `current` is no density and no callable. At a fit: `target` returns no tensor.
+    ValueError
+        `clip` is not > 0. At a fit: `Moments` find a singular covariance. At a query: `target`
+        returns another shape.
+
+    Cost: that of the densities, O(Q d) or O(Q d^2) for Gaussians; O(N d^2) a fit with `Moments`.
+
+    Source: Jordan, Kinderlehrer and Otto (1998); theory page, equations 19-20.
+
+    From N(4, 1) to N(0, 1), log r = 8 - 4 z:
+
+    >>> normal = pf.samplers.Gaussian
+    >>> ratio = pf.estimators.ClosedForm(normal(1), current=normal(1, mean=4.0))
+    >>> fit = pf.fit(ratio, [[3.0], [5.0]])
+    >>> fit.value  # KL of the two, 4^2 / 2
+    8.0
+    >>> fit.witness.value_and_grad(torch.tensor([[2.0]]))
+    (tensor([0.]), tensor([[-4.]]))
     """
 
     target: Density | LogDensityOrScore

@@ -20,21 +20,45 @@ from particleflow.pairwise.explicit import sources_of
 
 @dataclass(frozen=True)
 class MMD(HalfSquaredNorm, OneKernel):
-    """w = sum_j m_j k(y_j, .) - sum_i m_i k(x_i, .), masses 1/M and 1/N unless given.
+    r"""Give the witness of the maximum mean discrepancy, the difference of two mean embeddings.
 
-    `Fit.value` is MMD^2 / 2, the V-statistic without a factor 2. grad w is minus its Wasserstein
-    gradient. Cost O((N + M) Q d) for Q queries. The value costs O((N + M) N d), and O(M^2 d) once
-    for each target.
+    .. math::
+
+        w = \frac1M \sum_j k(y_j, \cdot) - \frac1N \sum_i k(x_i, \cdot), \qquad
+        \frac12 \mathrm{MMD}^2 = \frac12 \lVert w \rVert_{\mathcal{H}}^2
+
+    Where clouds have masses, these stand for 1/M and 1/N. `Fit.value` is
+    :math:`\frac12 \mathrm{MMD}^2` as a V-statistic (all pairs, the diagonal too), half of what
+    `metrics.MMD2` gives. grad w is minus its Wasserstein gradient. w is a potential: its size has
+    no meaning of its own. Clouds of any size serve, N and M may differ, and nothing is iterated, so
+    that a fit never fails.
 
     Parameters
     ----------
     kernel : Kernel, FeatureKernel, or callable of the squared distance
+        Its bandwidth is a length, in the units of the coordinates.
     pairwise : PairwiseSum
-        The backend of the sums. Unless given: the cheapest whose errors are at most 1e-5.
+        The backend of the sums. `Auto()` takes the cheapest whose errors are at most 1e-5.
+
+    Raises
+    ------
+    TypeError
+        `kernel` is no kernel and no callable, or `pairwise` no backend.
+
+    Cost: O((N + M) Q d) for Q queries with exact sums. The value costs O((N + M) N d), and O(M^2 d)
+    once for each target. A `FeatureKernel` of D features costs O((N + M + Q) D).
 
     Source: Arbel, Korba, Salim and Gretton (2019); theory page, equation 3.
 
-    >>> flow = pf.Flow(pf.estimators.MMD(pf.kernels.Gaussian(0.2)))         # doctest: +SKIP
+    One particle at 0 and a target in one place at 1:
+
+    >>> mmd = pf.estimators.MMD(pf.kernels.Gaussian(1.0))
+    >>> fit = pf.fit(mmd, [[0.0]], [[1.0], [1.0]])
+    >>> round(fit.value, 4)  # 1 - exp(-1/2)
+    0.3935
+    >>> w, grad = fit.witness.value_and_grad(torch.tensor([[0.0]]))
+    >>> w, grad  # exp(-1/2) - 1 and exp(-1/2)
+    (tensor([-0.3935]), tensor([[0.6065]]))
     """
 
     kernel: Kernel | FeatureKernel

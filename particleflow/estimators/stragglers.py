@@ -27,27 +27,52 @@ from particleflow.strays import nearest
 
 @dataclass(frozen=True)
 class Stragglers(SameBandwidth):
-    """The fit of `estimator`, with a count of stragglers; these follow `companion`, if given.
+    r"""Count the particles beyond the reach of a witness, and pull them where a companion is given.
 
-    A straggler is a particle, or a query, farther than `beyond` from every target point. The fit's
-    report has their number as "stragglers". There the witness has the gradient
+    .. math::
 
-        grad w_companion(z) / factor,    so that v = grad w_companion(z),
+        \nabla w(z) = \frac1c \nabla w_{\text{companion}}(z)
+        \quad \text{where} \quad
+        \min_j \lVert z - y_j \rVert > \text{beyond}
 
-    where the companion is fitted to the stragglers alone, with the target's total mass: others that
-    have arrived do not weaken its pull. The witness's value stays that of `estimator`. Elsewhere
-    nothing is changed. Such a witness is the gradient of no energy. Cost O((N + Q) M d) for the
-    distances, beside both fits.
+    c is the flow's slope, so that there v is the companion's gradient. A straggler is a particle,
+    or a query, farther than `beyond` from every target point. The fit's report has the number of
+    particles among them as "stragglers". The companion is fitted to the stragglers alone, with the
+    target's total mass: others that have arrived do not weaken its pull. The witness's value stays
+    that of `estimator`, and so does `Fit.value`. Elsewhere nothing is changed. A witness with a
+    companion is the gradient of no energy. `pf.stragglers` makes a flow with it.
 
     Parameters
     ----------
     estimator : Estimator
+        It needs a target.
     beyond : float
         > 0, in the unit of the coordinates.
     companion : Estimator, optional
         Its witness reaches far, as that of `MMD(Energy())` does.
     factor : float, optional
-        The flow's constant slope. Left out, it is the `energy_slope` of each fit.
+        c > 0, the flow's constant slope. Left out, it is the `energy_slope` of each fit, or 1.
+
+    Raises
+    ------
+    TypeError
+        `estimator` or `companion` is no estimator, or a number is none.
+    ValueError
+        `beyond` or `factor` is not > 0.
+
+    Cost: O((N + Q) M d) for the distances, beside both fits.
+
+    One of two particles is 9 away. The energy kernel pulls it at unit speed:
+
+    >>> mmd = pf.estimators.MMD(pf.kernels.Gaussian(1.0))
+    >>> far = pf.estimators.MMD(pf.kernels.Energy())
+    >>> x, y = torch.tensor([[1.0], [9.0]]), torch.zeros(3, 1)
+    >>> fit = pf.fit(pf.estimators.Stragglers(mmd, 3.0, companion=far), x, y)
+    >>> fit.report["stragglers"]
+    1
+    >>> fit.witness.value_and_grad(x)[1]
+    tensor([[-0.6065],
+            [-1.0000]])
     """
 
     estimator: Estimator
@@ -136,7 +161,7 @@ class _Pulled:
 
     def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
         value, grad = self.near.value_and_grad(z)
-        beyond = nearest(z, self.target.points) > self.beyond
+        beyond = nearest(z, self.target.points.to(z)) > self.beyond
         if bool(beyond.any()):
             grad = grad.clone()
             grad[beyond] = self.far.value_and_grad(z[beyond])[1] / self.factor

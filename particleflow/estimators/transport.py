@@ -40,21 +40,35 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class TransportWitness:
-    """w(z) = max_j (v_j - |z - y_j|), which is 1-Lipschitz for any v.
+    r"""The exact potential of W1, which `CTransformCritic` solves for; it is 1-Lipschitz for any v.
+
+    .. math::
+
+        w(z) = \max_j \bigl( v_j - \lVert z - y_j \rVert \bigr)
 
     grad w is the unit vector to the y_j that wins. At a particle that shares its mass among several
     y_j, all of these win. Since a potential of linear programming is a corner, several y_j win at
     most other particles too. At particles grad w is therefore taken from the coupling P. It is the
-    unit vector along sum_j P_ij (y_j - x_i) / |y_j - x_i|, the direction in which W1 falls fastest.
-    It is 0 where the mass that has arrived outweighs the rest.
+    unit vector along
 
-    Parameters
+    .. math::
+
+        \sum_j P_{ij}\, \frac{y_j - x_i}{\lVert y_j - x_i \rVert}
+
+    the direction in which W1 falls fastest. It is 0 where the mass that has arrived outweighs the
+    rest. Q queries cost O(Q (N + M) d), in blocks of bounded memory.
+
+    Attributes
     ----------
-    x : (N, d)
-        The particles.
-    pull : (N, d)
+    y : (M, d) tensor
+        The target's points that have mass, float64.
+    v : (M,) tensor
+        The potential there, a length.
+    x : (N, d) tensor
+        The particles that have mass, float64.
+    pull : (N, d) tensor
         These sums over j, for each particle.
-    arrived : (N,)
+    arrived : (N,) tensor
         The mass of each particle that has arrived.
     """
 
@@ -84,31 +98,32 @@ class TransportWitness:
 
 @dataclass(frozen=True, kw_only=True)
 class CTransformCritic:
-    """The potential of W1(p, q) = max over 1-Lipschitz w of E_p w - E_q w, by optimal transport.
+    r"""Solve for the perfect critic, the Kantorovich potential of W1 between the two clouds.
 
-    p is the target and q the particles, of normalised masses b and a. The dual problem is
+    .. math::
 
-        max sum_i a_i u_i + sum_j b_j v_j    under    u_i + v_j <= |x_i - y_j|
+        W_1(p, q) = \max_{u, v}\; \sum_i a_i u_i + \sum_j b_j v_j
+        \quad \text{under} \quad u_i + v_j \le \lVert x_i - y_j \rVert
 
-    (Peyre and Cuturi 2019, equation 2.20). w is -u, which its c-transform extends to all of space:
-    `TransportWitness`. `Fit.value` = sum_j b_j w(y_j) - sum_i a_i w(x_i) is W1 of the clouds to
-    rounding. Particles climb w at unit speed, each towards its match, and dW1/dt = -1 until they
-    arrive. Then they hop about their match by dt: lower dt there.
+    .. math::
 
-    Beyond `exact_up_to` points of either cloud w is the entropic potential (Cuturi 2013; equation
-    4.40), `SoftTransportWitness`, which is 1-Lipschitz too. Its v then gives a feasible pair (u, v)
+        w(z) = \max_j \bigl( v_j - \lVert z - y_j \rVert \bigr)
+
+    p is the target and q the particles, of normalised masses b and a. w is -u, which its
+    c-transform extends to all of space: `TransportWitness`. `Fit.value` = sum_j b_j w(y_j) - sum_i
+    a_i w(x_i) is W1 of the clouds to rounding. Particles climb w at unit speed, each towards its
+    match, and dW1/dt = -1 until they arrive. Then they hop about their match by dt: lower dt there.
+    Clouds of any size serve, N and M may differ; a point without mass is left out.
+
+    Beyond `exact_up_to` points of either cloud w is the entropic potential, `SoftTransportWitness`,
+    which is 1-Lipschitz too. Its v then gives a feasible pair (u, v)
     by two c-transforms without smoothing. `Fit.value` is the dual value of that pair, so it is
-    <= W1 whether Sinkhorn has converged or not. It tends to W1 as `regularisation` falls.
+    <= W1 whether Sinkhorn has converged or not. It tends to W1 as `regularisation` falls. Where
+    `max_iterations` do not suffice, `report["converged"]` is False.
 
     The potential is perfect between the clouds, and only there. With a fresh batch of the target at
     each step the particles gather at k-means-like points of its distribution. By W1, these are
     nearer to a batch than a sample of the distribution is.
-
-    Cost, in the plane: exact about O(N M (N + M)), 0.14 s at 1000 points, 0.8 s at 2000 and some
-    7 s at 5000. Entropic O(N M) an iteration, of which a fit takes dozens to hundreds. At 2500
-    points an iteration takes 0.03 s on a kernel matrix, which is kept up to 5800 x 5800 points.
-    Beyond, it takes logarithms in blocks, 0.4 s. Memory is a few times 8 N M bytes, and bounded
-    beyond 5800 x 5800 points. POT computes in float64 on the CPU.
 
     Parameters
     ----------
@@ -128,12 +143,31 @@ class CTransformCritic:
 
     Raises
     ------
+    TypeError
+        An argument is of another type.
     ValueError
-        `tolerance` is given without `regularisation` or `exact_up_to`.
+        `tolerance` is given without `regularisation` or `exact_up_to`, or a number is out of its
+        range.
     ImportError
-        POT is missing (raised by `fit`).
+        POT is missing (raised by a fit).
 
-    >>> flow = pf.wgan_flow(pf.estimators.CTransformCritic())         # doctest: +SKIP
+    Cost: in the plane: exact about O(N M (N + M)), 0.14 s at 1000 points, 0.8 s at 2000 and some
+    7 s at 5000. Entropic O(N M) an iteration, of which a fit takes dozens to hundreds. At 2500
+    points an iteration takes 0.03 s on a kernel matrix, which is kept up to 5800 x 5800 points.
+    Beyond, it takes logarithms in blocks, 0.4 s. Memory is a few times 8 N M bytes, and bounded
+    beyond 5800 x 5800 points. POT computes in float64 on the CPU.
+
+    Source: Peyre and Cuturi (2019), equation 2.20, and 4.40 for the entropic potential; Cuturi
+    (2013).
+
+    Three particles at 0 and a target at 1 and 3: W1 is the mean distance, and the speed is 1.
+
+    >>> critic = pf.estimators.CTransformCritic()
+    >>> fit = pf.fit(critic, [[0.0], [0.0], [0.0]], [[1.0], [3.0]])
+    >>> fit.value
+    2.0
+    >>> fit.witness.value_and_grad(torch.tensor([[0.0]]))[1]
+    tensor([[1.]])
     """
 
     exact_up_to: int | None = None

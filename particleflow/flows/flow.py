@@ -40,31 +40,63 @@ Noise: TypeAlias = Schedule | float | NoiseRule | None
 
 @dataclass(frozen=True)
 class Flow:
-    """dx = slope(w(z)) grad w(z) dt + sigma dW, where z = x + beta u and u ~ N(0, I).
+    r"""Join an estimator's witness with a mobility, noise, diffusion, a reaction and renewals.
 
-    The particles climb the witness w of `estimator`.
+    .. math::
+
+        dx = h'(w(z))\, \nabla w(z)\, dt + \sigma\, dW, \qquad
+        z = x + \beta u, \quad u \sim \mathcal{N}(0, I)
+
+    The particles x climb the witness w, which the estimator makes anew from (particles, target) as
+    they move. :math:`\beta` is noise injection: it moves the point at which w is queried, not the
+    particle. :math:`\sigma` is Brownian motion: it moves the particle. Both are standard
+    deviations, :math:`\sigma` in unit time. dt and all rates have the unit of time that v implies:
+    with w in units of U and coordinates in units of L, time has the unit L^2 / U.
+
+    The constructors `mmd_flow`, `kale_flow`, `mono_flow`, `wgan_flow`, `langevin` and `auto_flow`
+    make the usual flows. Use this class for an estimator or a mobility of your own.
 
     Parameters
     ----------
     estimator : Estimator
-        Fitted to (particles, target) as the particles move; gives w. An estimator with `in_flow` is
-        replaced by it: `KDE()` then takes `default_bandwidth`.
+        Gives w. An estimator with `in_flow` is replaced by it: `KDE()` then takes
+        `default_bandwidth`.
     mobility : Mobility or EnergySlope
-        slope = h' of the log ratio w, > 0. The slope of a class of your own is checked for
-        |w| <= 80, unless the class has `allow_nonmonotone = True`. Where w is a potential, only a
-        constant slope is meaningful: that of `Unit` or `Linear`, or each fit's own with
-        `EnergySlope`.
-    noise : float, schedule, callable (clock, fit) -> float, or NoiseRule
-        beta, a standard deviation: noise injection. It moves the point at which the witness is
-        queried, not the particle. The rules of `particleflow.adaptive` choose it from the
-        particles.
-    diffusion : float, schedule or callable (clock) -> float
-        sigma of the Brownian motion that moves the particle. Needs `EulerMaruyama`.
+        h, with the slope h' > 0. The h of a class of your own is checked for |w| <= 80, unless the
+        class has `allow_nonmonotone = True`. Where w is a potential, only a constant slope is
+        meaningful: that of `Unit` or `Linear`, or each fit's own with `EnergySlope`.
+    noise : float, schedule, callable (clock) or (clock, fit) -> float, or NoiseRule, optional
+        beta >= 0, in units of the coordinates. The rules of `particleflow.adaptive` choose it from
+        the particles.
+    diffusion : float, schedule or callable (clock) -> float, optional
+        sigma >= 0. Needs `EulerMaruyama`.
     reaction : Reaction or callable (Q,) -> (Q,), optional
         How masses change (unbalanced flows): a `Reaction` keeps the total, `unbalanced` gives one.
         A callable is d log mass / dt from the witness's values, and the total drifts.
     renewals : tuple of Renewal
         What places particles anew after a step, in this order.
+
+    Raises
+    ------
+    TypeError
+        A part is of another type, or the rule `noise` has no meaning for the estimator.
+    ValueError
+        `mobility` is not constant where w is a potential, or its h does not increase; `noise` or
+        `diffusion` is negative; `reaction` is `ForceTransport` without its own MMD; a `reaction`,
+        `renewals` or rule for `noise` stands beside `Labelled`.
+
+    Cost: nothing here. A step of a scheme with s stages costs s fits and s N queries.
+
+    Source: Arbel, Korba, Salim and Gretton (2019) for noise injection, Yi, Zhu and Liu (2023) for
+    the mobility; theory page, equations 2-4.
+
+    >>> mmd = pf.estimators.MMD(pf.kernels.Gaussian(1.0))
+    >>> flow = pf.Flow(mmd, mobility=pf.mobilities.Linear(2.0))
+    >>> x, y = torch.tensor([[0.0]]), torch.tensor([[1.0], [1.0]])
+    >>> flow.velocity(pf.Cloud(x), pf.fit(mmd, x, y), pf.Clock())[0]  # 2 exp(-1/2)
+    tensor([[1.2131]])
+    >>> flow.conservative, pf.Flow(mmd).conservative  # the energy's own slope is 1
+    (False, True)
     """
 
     estimator: Estimator
@@ -132,7 +164,9 @@ class Flow:
     def conservative(self) -> bool:
         """True where v = -N dE/dx for one energy E = `energy(fit, x)`.
 
-        Small steps can then only lower E. It is False where lam changes.
+        Small steps can then only lower E. It is False with noise, diffusion, a reaction or
+        renewals, where lam or the bandwidth changes, and for a mobility other than c d of the
+        estimator's `energy_slope` c.
         """
         free = self.noise is None and self.diffusion is None and self.reaction is None
         slope = self.estimator.energy_slope
@@ -141,11 +175,25 @@ class Flow:
 
     @property
     def annealed(self) -> bool:
-        """Does the kernel's bandwidth change in a run, and with it the longest stable step?"""
+        """True where the kernel's bandwidth changes in a run, and the longest stable dt with it."""
         return isinstance(_watched(self.estimator), Annealed)
 
     def unfinished(self, clock: Clock, memory: Memory) -> str:
-        """What is left to do of a bandwidth that changes, at the fit that left this memory."""
+        """What is left to do of a bandwidth that changes, at the fit that left this memory.
+
+        Parameters
+        ----------
+        clock : Clock
+            That of the fit.
+        memory : mapping of tensors
+            `fit.memory`.
+
+        Returns
+        -------
+        str
+            One sentence with the remedy; empty where nothing is left, or where no bandwidth
+            changes.
+        """
         outer, estimator = self.estimator, _watched(self.estimator)
         if not isinstance(estimator, Annealed):
             return ""
@@ -153,7 +201,19 @@ class Flow:
         return next(filter(None, (estimator.unfinished(clock, each) for each in memories)), "")
 
     def energy(self, fit: Fit, x: Cloud) -> float:
-        """E at the particles that `fit` was made on.
+        """The energy E that the flow lowers, at the particles that `fit` was made on.
+
+        Parameters
+        ----------
+        fit : Fit
+            Of this flow's estimator.
+        x : Cloud
+            The particles of that fit.
+
+        Returns
+        -------
+        float
+            `fit.value`, such as MMD^2 / 2 or KALE.
 
         Raises
         ------
@@ -174,7 +234,30 @@ class Flow:
         return fit.value
 
     def velocity(self, x: Cloud, fit: Fit, clock: Clock) -> tuple[Points, Values | None]:
-        """v (N, d) and d log mass / dt (N,), or None, of the particles x under `fit`."""
+        """v(x_i) = h'(w(z_i)) grad w(z_i), z = x + beta u, and the rate of the masses.
+
+        Parameters
+        ----------
+        x : Cloud
+            The particles, N points. They may differ from those of the fit.
+        fit : Fit
+            Gives w.
+        clock : Clock
+            Its time sets beta; its draws and step fix u.
+
+        Returns
+        -------
+        v : (N, d) tensor
+            In units of the coordinates over time, in the dtype of x.
+        rate : (N,) tensor or None
+            d log mass / dt. None without a reaction, and for one that acts after the step.
+
+        Raises
+        ------
+        ValueError
+            The witness, the mobility or the reaction returns another shape, or the noise is not
+            finite.
+        """
         z = x.points
         beta = self.beta(x, fit, clock)
         if beta:
@@ -209,9 +292,23 @@ class Flow:
         return slope[:, None] * grad, rate
 
     def jacobian(self, z: Points, fit: Fit) -> Float[Tensor, "Q d d"]:
-        """The derivative of the velocity, without noise, at points z: (Q, d, d) in float64.
+        r"""The derivative of the velocity, without noise, at points z.
 
-            v = h'(w) grad w,    dv = h'(w) Hess w + h''(w) grad w grad w'
+        .. math::
+
+            Dv = h'(w)\, \nabla^2 w + h''(w)\, \nabla w \, \nabla w^T
+
+        Parameters
+        ----------
+        z : (Q, d) tensor
+            Any points.
+        fit : Fit
+            Gives w.
+
+        Returns
+        -------
+        (Q, d, d) tensor
+            float64, in 1 / time.
 
         Raises
         ------
@@ -235,9 +332,21 @@ class Flow:
         return slope[:, None, None] * curved + bend[:, None, None] * outer
 
     def force(self, x: Cloud, fit: Fit, value: Values | None = None) -> Values:
-        """F = h(w) (N,) at the particles themselves, without noise: v = grad F.
+        """F = h(w) at the particles themselves, without noise: v = grad F.
 
-        `value` is w there, where it is known.
+        Parameters
+        ----------
+        x : Cloud
+            N points.
+        fit : Fit
+            Gives w.
+        value : (N,) tensor, optional
+            w at the particles, where it is known: one evaluation less.
+
+        Returns
+        -------
+        (N,) tensor
+            The F of each particle; NaN where the witness has a gradient but no value.
         """
         value = self.witness(fit, x.points) if value is None else value
         mobility = self._mobility(fit)
@@ -251,10 +360,23 @@ class Flow:
     def settled(
         self, cloud: Cloud, before: Cloud, fit: Fit, y: Cloud | None, clock: Clock, dt: float
     ) -> tuple[Cloud, Mapping[str, Renewed]]:
-        """The cloud after a step of `dt` from `before`, its total mass kept, particles renewed.
+        """The cloud after a step of `dt`, its total mass kept, and particles renewed.
 
-        `fit`, y and `clock` are those at `before`. Also the rows that each renewal placed anew. A
-        flow without reaction and renewals returns the very cloud.
+        Parameters
+        ----------
+        cloud, before : Cloud
+            The particles after the integrator's step, and before it.
+        fit, y, clock : Fit, Cloud or None, Clock
+            Those at `before`.
+        dt : float
+            The length of the step.
+
+        Returns
+        -------
+        cloud : Cloud
+            The very cloud where the flow has neither reaction nor renewals.
+        anew : mapping of (N,) bool tensors
+            The rows that each renewal placed anew, by the renewal's name.
         """
         if isinstance(self.reaction, Reaction):
             cloud = self.reaction.settled(cloud, before, partial(self.force, before, fit), dt)
@@ -266,7 +388,9 @@ class Flow:
         return cloud, anew
 
     def witness(self, fit: Fit, z: Points) -> Values:
-        """The witness w (Q,) of a fit at points z; NaN where it has a gradient but no value."""
+        """The witness w (Q,) of a fit at points z (Q, d); NaN where it has a gradient but no
+        value.
+        """
         return self._evaluated(fit, z)[0]
 
     def _evaluated(self, fit: Fit, z: Points) -> tuple[Values, Points]:
@@ -283,13 +407,20 @@ class Flow:
         return value, grad
 
     def beta(self, x: Cloud, fit: Fit, clock: Clock) -> float:
-        """The standard deviation of the injected noise; 0 without noise."""
+        """The standard deviation of the injected noise at the particles x, in units of the
+        coordinates.
+
+        It is 0 without noise. ValueError or TypeError where a schedule or rule gives no finite
+        number.
+        """
         if isinstance(self.noise, NoiseRule):
             return _number(self.noise.at, "noise", x, fit, clock, self.estimator)
         return _number(self.noise, "noise", clock, fit) if callable(self.noise) else 0.0
 
     def sigma(self, clock: Clock) -> float:
-        """The standard deviation of the Brownian motion in unit time; 0 without diffusion."""
+        """The standard deviation of the Brownian motion in unit time at a clock; 0 without
+        diffusion.
+        """
         return _number(self.diffusion, "diffusion", clock) if callable(self.diffusion) else 0.0
 
     def _mobility(self, fit: Fit) -> Mobility:
@@ -301,17 +432,21 @@ class Flow:
     def suggest_dt(
         self, x: Any, y: Any = None, *, clock: Clock | None = None, memory: Memory | None = None
     ) -> float:
-        """A time step for explicit schemes, from the fastest contraction of the linearised flow.
+        r"""A time step for explicit schemes, from the fastest contraction of the linearised flow.
 
-        The step is two thirds of the inverse of that rate: Euler's method is stable up to twice
-        the inverse. With diffusion, whose bias grows with dt times the rate, it is a tenth of the
-        inverse. A `Reaction` lowers the step where masses change faster. The step moves no particle
-        by more than a quarter of the extent, and is rounded down to two digits. Where the kernel
-        has a kink, the rate is measured over a quarter of the target's spacing. A lam that changes
-        during a run is taken as at the start: pass a `dt` that fits its least value. A bandwidth
-        that changes is taken as at `clock`, by default the start.
-        `particleflow.stiffness` tells how the rate is found, and what is done without one. Cost:
-        about 100 fits of at most 200 points of each cloud.
+        .. math::
+
+            dt = \frac{2}{3 \rho}, \qquad
+            -\rho = \text{the most negative eigenvalue of } \partial V / \partial X
+
+        Euler's method is stable up to :math:`2 / \rho`. With diffusion, whose bias grows with
+        :math:`\rho\, dt`, the step is :math:`1 / (10 \rho)`. A `Reaction` lowers the step where
+        masses change faster. The step moves no particle by more than a quarter of the extent, and
+        is rounded down to two digits. Where the kernel has a kink, the rate is measured over a
+        quarter of the target's spacing. A lam that changes during a run is taken as at the start:
+        pass a `dt` that fits its least value. A bandwidth that changes is taken as at `clock`, by
+        default the start. `particleflow.stiffness` tells how the rate is found, and what is done
+        without one.
 
         Parameters
         ----------
@@ -320,6 +455,26 @@ class Flow:
         clock, memory : Clock, mapping of tensors
             Those of a state within a run, `state.clock` and `state.memory`: the bandwidth of
             `Annealed` is then that of this state.
+
+        Returns
+        -------
+        float
+            dt > 0, in the flow's unit of time.
+
+        Raises
+        ------
+        TypeError
+            `x` or `y` holds no numbers.
+        ValueError
+            `y` is missing, or `x` and `y` have other shapes or are not finite.
+
+        Cost: about 100 fits of at most 200 points of each cloud.
+
+        The rate is 1 here, and the flow diffuses:
+
+        >>> flow = pf.langevin(pf.samplers.Gaussian(1))
+        >>> flow.suggest_dt(torch.tensor([[2.0], [-1.0]]))
+        0.099
         """
         if y is None and self.estimator.needs_target:
             raise missing_target(self.estimator, "y")

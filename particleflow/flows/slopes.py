@@ -9,14 +9,28 @@ from particleflow.mobilities import Linear, Mobility
 
 @dataclass(frozen=True)
 class EnergySlope:
-    """The mobility h(d) = c d that makes v minus the Wasserstein gradient of `Fit.value`.
+    r"""Give v the factor that makes it minus the Wasserstein gradient of `Fit.value`.
 
-    v = c grad w, where c is the `energy_slope` of the estimator, or else of each fit. It serves
-    where c changes during a run, as the 1 + lam(t) of KALE with a scheduled lam does. A flow asks
-    `at` for the mobility of each fit.
+    .. math::
+
+        v = c\, \nabla w, \qquad h(d) = c\, d
+
+    c is the `energy_slope` of the estimator, or else of each fit. Take it where c changes during a
+    run, as the :math:`1 + \lambda(t)` of `KALE` and `DrMMD` with a scheduled :math:`\lambda` does.
+    For a fixed c, `Linear(c)` is the same.
+
+    >>> pf.flows.EnergySlope().at(1.5)
+    Linear(factor=1.5)
     """
 
     def at(self, slope: float | None) -> Linear:
+        """The mobility h(d) = c d of a fit, where c is `slope`. A flow asks for it.
+
+        Raises
+        ------
+        ValueError
+            `slope` is None: the estimator's velocity is no constant times grad w.
+        """
         if slope is None:
             told = "v is no constant times grad w; name a mobility, such as Unit()"
             raise ValueError(

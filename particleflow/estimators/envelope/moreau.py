@@ -25,11 +25,24 @@ ITERATIONS = 20
 
 @dataclass(frozen=True)
 class Moreau(Regularised):
-    """min over g >= 0 of E_p f(g) + |mu_q - mu_gp|^2 / (2 lam), a smoothed D_f(q || p).
+    r"""Give the witness of an f-divergence D_f(q || p) that the kernel's distance smooths.
 
-    q is the particles' distribution, p the target's. The witness is w = -h, h = (mu_q - mu_gp) /
-    lam, and g = (f*)'(h) at the target's points. h is about f'(q / p), so that w grows with
-    log p / q. w is a log ratio only where D_f is the KL divergence (see `KALE`).
+    .. math::
+
+        D_f^\lambda(q \,\|\, p) = \min_{g \ge 0} \left\{ \mathbb{E}_p f(g)
+            + \frac{1}{2 \lambda} \lVert \mu_q - \mu_{g p} \rVert_{\mathcal{H}}^2 \right\}
+
+    q is the particles' distribution, p the target's, :math:`\mu_q = \frac1N \sum_i k(x_i, \cdot)`
+    and :math:`\mu_{g p} = \frac1M \sum_j g_j k(y_j, \cdot)`. The witness is
+
+    .. math::
+
+        w = -h, \qquad h = \frac1\lambda (\mu_q - \mu_{g p}), \qquad
+        g_j = (f^*)'(h(y_j))
+
+    h is about f'(q / p), so that w grows with log p / q. w is a log ratio only where D_f is the KL
+    divergence (see `KALE`). `Fit.value` is the minimum, at most
+    :math:`\mathrm{MMD}^2 / (2 \lambda)`.
 
     Where f has a finite recession constant c (Jensen-Shannon, reverse KL, total variation, Tsallis
     below 1), mass may leave the target's points at the cost c: h <= c everywhere. Where h would
@@ -44,9 +57,13 @@ class Moreau(Regularised):
     much. So with a finite c the estimator declares no `energy_slope`. A fit without singular mass
     declares its own.
 
+    Clouds of any size serve, and N and M may differ. Where a solver does not converge,
+    `report["converged"]` is False and `report["remedy"]` tells what to change.
+
     Parameters
     ----------
     kernel : Kernel or callable of the squared distance
+        Its bandwidth is a length, in the units of the coordinates.
     divergence : Divergence
         The entropy f, from `particleflow.divergences`.
     lam : float, schedule, callable (clock) -> float, or Decreasing
@@ -56,15 +73,31 @@ class Moreau(Regularised):
     max_iterations : int
         The most Newton iterations, at each value of lam on the way of a cold start. When they do
         not suffice, `converged` is False.
+    pairwise : PairwiseSum
+        The backend of the sums. Their errors are divided by lam: hence 1e-10 and not 1e-5.
+
+    Raises
+    ------
+    TypeError
+        `kernel`, `divergence`, `lam` or `pairwise` is of another type.
+    ValueError
+        `lam` or `rtol` is not > 0, or `max_iterations` < 1. At a fit: lam of a schedule is not > 0.
 
     Cost: as `KALE`. The interior-point method takes some 10 to 20 iterations of O((M + N) r^2),
     where K has a factor of rank r, else of O((M + N)^3).
 
     Source: Neumayer, Stein, Steidl and Rux (2024).
 
-    >>> estimator = pf.estimators.Moreau(                           # doctest: +SKIP
-    ...     pf.kernels.Gaussian(0.2), divergence=pf.divergences.Jeffreys(), lam=1e-2
+    On shared points a small lam gives the divergence, here Jeffreys' KL(q || p) + KL(p || q) of the
+    masses (0.75, 0.25) and (0.5, 0.5), which is log(3) / 4:
+
+    >>> jeffreys = pf.divergences.Jeffreys()
+    >>> estimator = pf.estimators.Moreau(
+    ...     pf.kernels.Gaussian(1.0), divergence=jeffreys, lam=1e-6
     ... )
+    >>> x, y = [[0.0], [0.0], [0.0], [5.0]], [[0.0], [5.0]]
+    >>> round(pf.fit(estimator, x, y).value, 4)
+    0.2747
     """
 
     kernel: Kernel
@@ -100,30 +133,61 @@ class Moreau(Regularised):
 
 @dataclass(frozen=True)
 class DrMMD(Regularised):
-    """The de-regularised MMD, between chi^2 and MMD^2.
+    r"""Give the witness of the de-regularised MMD, which lies between chi^2 and MMD^2.
 
-        (1 + lam) (mu_q - mu_p)' (C_p + lam I)^{-1} (mu_q - mu_p),   C_p = E_p k(y, .) k(y, .)'
+    .. math::
 
-    It is 1 + lam times the Moreau envelope of chi^2 without the constraint g >= 0, at lam / 2. That
-    is one linear system, (2 I + K Q / (lam / 2)) g = 2 + mu_q(y) / (lam / 2), solved by conjugate
-    gradients without a matrix, or by a Cholesky factor. The witness is w = -h, a potential.
-    (1 + lam) grad w is minus the Wasserstein gradient of the value.
+        \mathrm{DrMMD} = (1 + \lambda) \left\langle \varphi,\,
+            (C_p + \lambda I)^{-1} \varphi \right\rangle_{\mathcal{H}}, \qquad
+        \varphi = \mu_q - \mu_p
+
+    q is the particles' distribution, p the target's, and
+    :math:`C_p = \mathbb{E}_p\, k(y, \cdot) \otimes k(y, \cdot)`. It is :math:`1 + \lambda` times
+    the Moreau envelope of chi^2 without the constraint :math:`g \ge 0`, at half the
+    :math:`\lambda`. The witness is w = -h, a potential, with
+
+    .. math::
+
+        h = \frac2\lambda (\mu_q - \mu_{g p}), \qquad
+        \Bigl( 2 I + \frac{2}{\lambda M} K \Bigr) g = 2 + \frac2\lambda \mu_q(y)
+
+    one linear system, which conjugate gradients solve without a matrix, or a Cholesky factor.
+    `Fit.value` is DrMMD, and :math:`(1 + \lambda) \nabla w` is minus its Wasserstein gradient.
+    Clouds of any size serve, and N and M may differ. `report["converged"]` is False where the
+    errors of the sums do not let `rtol` be reached.
 
     Parameters
     ----------
     kernel : Kernel or callable of the squared distance
+        Its bandwidth is a length, in the units of the coordinates.
     lam : float, schedule, callable (clock) -> float, or Decreasing
         The regularisation, > 0. Small: chi^2, on shared supports. Large: MMD^2. Where it changes
         during a run, each fit tells its own 1 + lam (`Fit.energy_slope`), which the mobility
         `EnergySlope` follows.
     rtol : float
         Bound of the error of h, relative in the Hilbert norm.
+    pairwise : PairwiseSum
+        The backend of the sums. Their errors are divided by lam: hence 1e-10 and not 1e-5.
+
+    Raises
+    ------
+    TypeError
+        `kernel`, `lam` or `pairwise` is of another type.
+    ValueError
+        `lam` or `rtol` is not > 0. At a fit: lam of a schedule is not > 0.
 
     Cost: as one Newton iteration of `KALE`.
 
     Source: Chen, Mustafi, Glaser, Korba, Gretton and Sriperumbudur (2025).
 
-    >>> estimator = pf.estimators.DrMMD(pf.kernels.Gaussian(0.2), lam=1e-2)         # doctest: +SKIP
+    On shared points a small lam gives chi^2(q || p), here 1/4; a large one MMD^2, here 1/8:
+
+    >>> x, y = [[0.0], [0.0], [0.0], [5.0]], [[0.0], [5.0]]
+    >>> for lam in (1e-6, 1e6):
+    ...     estimator = pf.estimators.DrMMD(pf.kernels.Gaussian(1.0), lam=lam)
+    ...     print(round(pf.fit(estimator, x, y).value, 4))
+    0.25
+    0.125
     """
 
     kernel: Kernel

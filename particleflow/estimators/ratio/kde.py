@@ -60,18 +60,25 @@ class KDEWitness(CurvedWitness):
 
 @dataclass(frozen=True)
 class KDE(SmoothRatio, OneKernel, FlowDefaults):
-    """The log ratio of two kernel density estimates, with c = int k.
+    r"""Give the log ratio of two kernel density estimates.
 
-        w = log sum_j m_j k_y(y_j, .) / c_y - log sum_i m_i k_x(x_i, .) / c_x
+    .. math::
+
+        w(z) = \log \frac1M \sum_j \frac{k_y(y_j, z)}{c_y}
+             - \log \frac1N \sum_i \frac{k_x(x_i, z)}{c_x}, \qquad
+        c = \int k
 
     With a kernel, k_x = k_y and the constants cancel. With a rule both kernels are Gaussian, each
-    cloud has its own bandwidth l, and c = (2 pi l^2)^{d/2}. A flow rests where the smoothed
-    densities agree. With one bandwidth for both, the particles then have the target's distribution.
-    With two bandwidths they end narrower or wider than the target.
+    cloud has its own bandwidth :math:`\ell`, and :math:`c = (2 \pi \ell^2)^{d/2}`. Log-sum-exp
+    keeps w and its gradient finite however far z is from both clouds.
 
-    `Fit.value` is the plug-in KL(current || target) = -mean_i w(x_i). The velocity h'(w) grad w is
-    not its gradient, and need not lower it. Cost O((N + M) Q d) for Q queries. A rule adds its own
-    cost at each fit. `Fit.report` has the bandwidths that were chosen from the data.
+    A flow rests where the smoothed densities agree. With one bandwidth for both, the particles then
+    have the target's distribution. With two bandwidths they end narrower or wider than the target.
+
+    `Fit.value` is the plug-in KL(current || target) :math:`= -\frac1N \sum_i w(x_i)`. The velocity
+    :math:`h'(w) \nabla w` is not its gradient, and need not lower it. Clouds of any size serve with
+    a kernel, N and M may differ, and nothing is iterated. A rule needs points that do not coincide.
+    `Fit.report` has the bandwidths that were chosen from the data.
 
     Parameters
     ----------
@@ -86,16 +93,29 @@ class KDE(SmoothRatio, OneKernel, FlowDefaults):
         `default_bandwidth`. A flow needs a force between the parts of a target, and a bandwidth
         that fits each part gives none there.
     pairwise : PairwiseSum
-        The backend of the sums.
+        The backend of the sums. `Auto()` takes the cheapest whose errors are at most 1e-5.
 
     Raises
     ------
     TypeError
-        `kernel` is not positive, or `shared` is no rule.
+        `kernel` is not positive, `shared` is no rule, or `pairwise` no backend.
     ValueError
-        `shared` is given beside a kernel.
+        `shared` is given beside a kernel. At a fit: a rule finds a cloud of one place, `x` or `y`.
 
-    >>> flow = pf.mono_flow(pf.estimators.KDE(pf.kernels.Gaussian(0.2)))         # doctest: +SKIP
+    Cost: O((N + M) Q d) for Q queries with exact sums. A rule adds its own cost at each fit.
+
+    Source: Rosenblatt (1956) and Parzen (1962) for the estimates; theory page, equation 18.
+
+    Three of four particles are at 0, and half of the target: w is log(2/3) there, and log 2 at 5.
+    The value is KL(q || p) of these masses.
+
+    >>> kde = pf.estimators.KDE(pf.kernels.Gaussian(1.0))
+    >>> x, y = [[0.0], [0.0], [0.0], [5.0]], [[0.0], [5.0]]
+    >>> fit = pf.fit(kde, x, y)
+    >>> fit.witness.value_and_grad(torch.tensor(y))[0]
+    tensor([-0.4055,  0.6931])
+    >>> round(fit.value, 4)
+    0.1308
     """
 
     kernel: Kernel | Bandwidth | None = None

@@ -36,12 +36,17 @@ SCORED = 2048
 
 @dataclass(frozen=True)
 class KLIEP(SmoothRatio, OneKernel, FlowDefaults):
-    """Kullback-Leibler importance estimation: r = sum_l theta_l k(., c_l) of largest likelihood.
+    r"""Fit the ratio target / current of largest likelihood: KL importance estimation.
 
-        max over theta >= 0 of   sum_j b_j log r(y_j)   subject to   sum_i a_i r(x_i) = 1
+    .. math::
 
-    a and b are the shares of the clouds' masses. The centres c (L, d) are `centres` of the target's
-    places, drawn with a fixed seed. Since theta >= 0, log r and its gradient are finite everywhere.
+        \max_{\theta \ge 0}\; \sum_j b_j \log r(y_j)
+        \quad \text{under} \quad \sum_i a_i\, r(x_i) = 1, \qquad
+        r = \sum_{l=1}^{L} \theta_l\, k(\cdot, c_l)
+
+    a and b are the shares of the clouds' masses. The witness is log r. The centres c (L, d) are
+    `centres` of the target's places, drawn with a fixed seed. Since theta >= 0, log r and its
+    gradient are finite everywhere.
 
     With theta_l = alpha_l / g_l, g_l = sum_i a_i k(x_i, c_l), alpha lies on the simplex. It is the
     vector of weights of a mixture, found by Newton's method with an active set
@@ -57,8 +62,8 @@ class KLIEP(SmoothRatio, OneKernel, FlowDefaults):
     a `Flow` the bandwidth is `default_bandwidth` of the target, since the score prefers wide
     kernels where the clouds hardly overlap.
 
-    `Fit.value` is sum_j b_j log r(y_j), an estimate of KL(p || q) of the normalised clouds. Cost
-    O(M L^2) for each of some ten Newton iterations, and O(N L d). A query costs O(L d).
+    `Fit.value` is sum_j b_j log r(y_j), an estimate of KL(p || q) of the normalised clouds; the
+    velocity is not its gradient. With a kernel, clouds of any size serve; N and M may differ.
 
     Parameters
     ----------
@@ -69,13 +74,34 @@ class KLIEP(SmoothRatio, OneKernel, FlowDefaults):
     centres : int
         L, the most centres.
     folds : int
-        The number of folds of the cross-validation; refused beside a `kernel`.
+        The number of folds of the cross-validation, at least 2; refused beside a `kernel`.
     max_iterations : int
         Newton iterations. When they do not suffice, `converged` is False.
+    pairwise : PairwiseSum
+        The backend of the sums at the queries. `Auto()`: errors of at most 1e-5.
+
+    Raises
+    ------
+    TypeError
+        `kernel` is not positive, or an argument is of another type.
+    ValueError
+        `folds` are given beside a kernel, or a count is too small. At a fit: the bandwidth is to be
+        chosen and a cloud, `x` or `y`, has a single place, or most points of `y` coincide.
+
+    Cost: O(M L^2) for each of some ten Newton iterations, and O(N L d). A query costs O(L d).
 
     Source: Sugiyama, Suzuki, Nakajima, Kashima, von Buenau and Kawanabe (2008).
 
-    >>> fit = pf.fit(pf.estimators.KLIEP(pf.kernels.Gaussian(0.3)), x, y)         # doctest: +SKIP
+    Three of four particles are at 0, and half of the target: r is 2/3 there, and 2 at 5. The value
+    is KL(p || q) = log(4/3) / 2.
+
+    >>> kliep = pf.estimators.KLIEP(pf.kernels.Gaussian(1.0))
+    >>> x, y = [[0.0], [0.0], [0.0], [5.0]], [[0.0], [5.0]]
+    >>> fit = pf.fit(kliep, x, y)
+    >>> fit.witness.value_and_grad(torch.tensor(y))[0].exp()
+    tensor([0.6667, 2.0000])
+    >>> round(fit.value, 4)
+    0.1438
     """
 
     kernel: Kernel | Bandwidth | None = None

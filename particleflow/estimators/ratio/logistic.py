@@ -92,15 +92,24 @@ class LogisticWitness(CurvedWitness):
 
 @dataclass(frozen=True)
 class KernelLogistic(SmoothRatio, OneKernel, FlowDefaults):
-    """log r = d(z) = features(z) . w + b, by logistic regression of y against x.
+    r"""Fit the log ratio by logistic regression of the target against the particles, on kernel
+    features.
 
-    Newton's method, warm from the last weights, minimises
+    .. math::
 
-        1/2 sum_j q_j log(1 + e^{-d(y_j)}) + 1/2 sum_i p_i log(1 + e^{d(x_i)}) + lam / 2 |w|^2
+        \min_{\theta, \theta_0}\; \frac12 \sum_j b_j \log(1 + e^{-d(y_j)})
+            + \frac12 \sum_i a_i \log(1 + e^{d(x_i)})
+            + \frac\lambda2 \lVert \theta \rVert^2
 
-    where p and q are the masses over their sums. The classes weigh the same whatever N and M, so
+    .. math::
+
+        \log r(z) = d(z) = \phi(z)^T \theta + \theta_0, \qquad
+        \phi(z)^T \phi(z') \approx k(z, z')
+
+    a and b are the shares of the clouds' masses. The classes weigh the same whatever N and M, so
     that d is log r, with no prior to subtract. The logarithm of mass(y) / mass(x) is added.
     scikit-learn's LogisticRegression(C=1 / lam) with these sample weights is the same problem.
+    Newton's method solves it, warm from the last weights.
 
     The first fit chooses the parts not given, keeps them in memory and reports them: a Gaussian
     kernel 0.25 to 2 times the median distance of both clouds wide, and lam from 1e-1 to 1e-6. The
@@ -113,10 +122,10 @@ class KernelLogistic(SmoothRatio, OneKernel, FlowDefaults):
     clouds has a slope there, and a large lam keeps it: as lam grows, the witness tends to the
     witness of MMD divided by 4 lam.
 
-    `Fit.report` has `gap`, with |w - w*| <= sqrt(2 gap / lam), `decrement`, `iterations`, `lam` and
-    `kernel`. `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i), and the
-    velocity is not its gradient. Cost, with D features: O((N + M) D^2) an iteration, memory
-    O((N + M) D), a query O(D (D + d)).
+    `Fit.report` has `gap`, with |theta - theta*| <= sqrt(2 gap / lam), `decrement`, `iterations`,
+    `lam` and `kernel`. `Fit.value` is the plug-in KL(current || target) = -mean_i log r(x_i), and
+    the velocity is not its gradient. With kernel and lam given, clouds of any size serve; N and M
+    may differ.
 
     Parameters
     ----------
@@ -133,9 +142,26 @@ class KernelLogistic(SmoothRatio, OneKernel, FlowDefaults):
     max_iterations : int
         Newton iterations. When they do not suffice, `converged` is False.
 
+    Raises
+    ------
+    TypeError
+        `kernel` or `features` is of another type.
+    ValueError
+        `lam` or `rtol` is not > 0, or `max_iterations` < 1. At a fit: a part is to be chosen and a
+        cloud has a single place.
+
+    Cost: with D features, O((N + M) D^2) for an iteration, memory O((N + M) D), a query O(D (D +
+    d)).
+
     Source: Sugiyama, Suzuki and Kanamori (2012), chapter 4; Zhu and Hastie (2005).
 
-    >>> fit = pf.fit(pf.estimators.KernelLogistic(lam=1e-3), x, y)         # doctest: +SKIP
+    Three of four particles are at 0, and half of the target: r is 2/3 there, and 2 at 5.
+
+    >>> logistic = pf.estimators.KernelLogistic(pf.kernels.Gaussian(1.0), lam=1e-6)
+    >>> x, y = [[0.0], [0.0], [0.0], [5.0]], [[0.0], [5.0]]
+    >>> fit = pf.fit(logistic, x, y)
+    >>> fit.witness.value_and_grad(torch.tensor(y))[0].exp()
+    tensor([0.6667, 2.0000])
     """
 
     kernel: Kernel | Bandwidth | None = None

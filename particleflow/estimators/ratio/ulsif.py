@@ -127,15 +127,24 @@ class _KernelLeastSquares(SmoothRatio, OneKernel, FlowDefaults):
 
 @dataclass(frozen=True)
 class ULSIF(_KernelLeastSquares):
-    """Unconstrained least-squares importance fitting: r = sum_l theta_l k(., c_l) by least squares.
+    r"""Fit the ratio target / current by least squares: unconstrained least-squares importance
+    fitting.
 
-        min over theta >= 0 of   theta' H theta / 2 - h' theta + lam |theta|^2 / 2
-        H = sum_i a_i k(x_i, c) k(x_i, c)',   h = sum_j b_j k(y_j, c)
+    .. math::
 
-    Without the ridge this is -J, where J = E_p r - E_q r^2 / 2 is the objective of `losses.ULSIF`.
-    -J is E_q (r - p / q)^2 / 2 but for a constant. a and b are the shares of the clouds' masses.
-    The centres c (L, d) are `centres` of the target's places, drawn with a fixed seed. Since
-    theta >= 0, log r and its gradient are finite everywhere.
+        \min_{\theta \ge 0}\; \frac12 \theta^T H \theta - h^T \theta
+            + \frac\lambda2 \lVert \theta \rVert^2, \qquad
+        r = \sum_{l=1}^{L} \theta_l\, k(\cdot, c_l)
+
+    .. math::
+
+        H = \sum_i a_i\, k(x_i, c)\, k(x_i, c)^T, \qquad
+        h = \sum_j b_j\, k(y_j, c)
+
+    a and b are the shares of the clouds' masses. The witness is log r. Without the ridge the
+    objective is -J, where J = E_p r - E_q r^2 / 2 is that of `losses.ULSIF`; -J is E_q (r - p /
+    q)^2 / 2 but for a constant. The centres c (L, d) are `centres` of the target's places, drawn
+    with a fixed seed. Since theta >= 0, log r and its gradient are finite everywhere.
 
     An active set solves the programme. The report certifies it: F(theta) - F* <= |g|^2 / (2 lam) =
     `gap`, where g is the slope on the positive entries and its negative part on the others.
@@ -155,9 +164,8 @@ class ULSIF(_KernelLeastSquares):
     distance between the centres limits it. Where chi^2 is large or infinite, hardly any point of q
     lies where r^2 is large, and r is noisy: take `RuLSIF` there.
 
-    `Fit.value` is 2 J - 1, an estimate of chi^2(p || q) of the normalised clouds. Cost
-    O((N + M) L (L + d)) a fit. The first takes some ten times that, and O(2048 L^2) for each of
-    some 40 scores. A query costs O(L d).
+    `Fit.value` is 2 J - 1, an estimate of chi^2(p || q) of the normalised clouds; the velocity is
+    not its gradient. With kernel and lam given, clouds of any size serve; N and M may differ.
 
     Parameters
     ----------
@@ -172,10 +180,32 @@ class ULSIF(_KernelLeastSquares):
         L, the most centres.
     rounded : bool
         True: the published rule max(0, (H + lam I)^-1 h), one linear system and no optimum.
+    pairwise : PairwiseSum
+        The backend of the sums at the queries. `Auto()`: errors of at most 1e-5.
+
+    Raises
+    ------
+    TypeError
+        `kernel` is not positive, or an argument is of another type.
+    ValueError
+        `lam` is not > 0, or `centres` < 1. At a fit: a part is to be chosen and a cloud, `x` or
+        `y`, has a single place, or most points of `y` coincide.
+
+    Cost: O((N + M) L (L + d)) a fit. The first takes some ten times that, and O(2048 L^2) for each
+    of some 40 scores. A query costs O(L d).
 
     Source: Kanamori, Hido and Sugiyama (2009).
 
-    >>> fit = pf.fit(pf.estimators.ULSIF(pf.kernels.Gaussian(0.3)), x, y)         # doctest: +SKIP
+    Three of four particles are at 0, and half of the target: r is 2/3 there, and 2 at 5. The value
+    is chi^2(p || q) = 1/3.
+
+    >>> ulsif = pf.estimators.ULSIF(pf.kernels.Gaussian(1.0), lam=1e-6)
+    >>> x, y = [[0.0], [0.0], [0.0], [5.0]], [[0.0], [5.0]]
+    >>> fit = pf.fit(ulsif, x, y)
+    >>> fit.witness.value_and_grad(torch.tensor(y))[0].exp()
+    tensor([0.6667, 2.0000])
+    >>> round(fit.value, 4)
+    0.3333
     """
 
     _alpha: ClassVar[float] = 0.0
@@ -226,27 +256,69 @@ class RelativeWitness(CurvedWitness):
 
 @dataclass(frozen=True)
 class RuLSIF(_KernelLeastSquares):
-    """Relative uLSIF: the relative ratio r_a = p / m, m = alpha p + (1 - alpha) q, as in `ULSIF`.
+    r"""Fit the relative ratio r_a = p / m by least squares, which is bounded where p / q is not.
 
-        H = alpha sum_j b_j k(y_j, c) k(y_j, c)' + (1 - alpha) sum_i a_i k(x_i, c) k(x_i, c)'
+    .. math::
 
-    r_a < 1 / alpha is bounded where p / q is not, and easier to learn. The witness is log r of the
-    plain ratio r = (1 - alpha) r_a / (1 - alpha r_a). Beyond alpha r_a = `ceiling` it goes on along
-    its tangent (`RelativeWitness`).
+        m = \alpha p + (1 - \alpha) q, \qquad
+        r_\alpha = \sum_l \theta_l\, k(\cdot, c_l)
 
-    `Fit.value` is 2 J - 1, an estimate of chi^2(p || m), twice the relative Pearson divergence of
-    the paper. alpha = 0 is `ULSIF`. Cost: as `ULSIF`.
+    .. math::
+
+        H = \alpha \sum_j b_j\, k(y_j, c)\, k(y_j, c)^T
+            + (1 - \alpha) \sum_i a_i\, k(x_i, c)\, k(x_i, c)^T
+
+    All else is as in `ULSIF`. :math:`r_\alpha < 1 / \alpha` is easier to learn than p / q. The
+    witness is log r of the plain ratio
+
+    .. math::
+
+        r = \frac{(1 - \alpha)\, r_\alpha}{1 - \alpha\, r_\alpha}
+
+    Beyond alpha r_a = `ceiling` it goes on along its tangent (`RelativeWitness`). `Fit.value` is 2
+    J - 1, an estimate of chi^2(p || m), twice the relative Pearson divergence of the paper; the
+    velocity is not its gradient. alpha = 0 is `ULSIF`. With kernel and lam given, clouds of any
+    size serve; N and M may differ.
 
     Parameters
     ----------
-    kernel, lam, centres, rounded
-        As in `ULSIF`.
+    kernel : Kernel, Bandwidth or None
+        Positive, or a rule for a Gaussian's bandwidth, or None to have that chosen, as in `ULSIF`.
+    lam : float, optional
+        The ridge, > 0, in units of H. None: chosen, and 1e-2 in a `Flow`.
+    centres : int
+        L, the most centres.
+    rounded : bool
+        True: the published rule max(0, (H + lam I)^-1 h), no optimum.
+    pairwise : PairwiseSum
+        The backend of the sums at the queries. `Auto()`: errors of at most 1e-5.
     alpha : float
         The target's share of m, 0 <= alpha < 1.
     ceiling : float
         The alpha r_a from which log r goes on along its tangent, 0 < ceiling < 1.
 
+    Raises
+    ------
+    TypeError
+        `kernel` is not positive, or an argument is of another type.
+    ValueError
+        `alpha` is not in [0, 1), `ceiling` not in (0, 1), `lam` not > 0, or `centres` < 1. At a
+        fit: a part is to be chosen and a cloud, `x` or `y`, has a single place.
+
+    Cost: as `ULSIF`.
+
     Source: Yamada, Suzuki, Kanamori, Hachiya and Sugiyama (2011).
+
+    With alpha = 1/2 and these masses, (0.75, 0.25) of q and (0.5, 0.5) of p, chi^2(p || m) is 1/15:
+
+    >>> k = pf.kernels.Gaussian(1.0)
+    >>> rulsif = pf.estimators.RuLSIF(k, lam=1e-6, alpha=0.5)
+    >>> x, y = [[0.0], [0.0], [0.0], [5.0]], [[0.0], [5.0]]
+    >>> fit = pf.fit(rulsif, x, y)
+    >>> round(15 * fit.value, 4)
+    1.0
+    >>> fit.witness.value_and_grad(torch.tensor(y))[0].exp()  # p / q
+    tensor([0.6667, 2.0000])
     """
 
     alpha: float = field(default=0.1, kw_only=True)

@@ -28,16 +28,19 @@ from particleflow.estimators.trained.training import FromModule
 
 @dataclass(frozen=True)
 class TrainedCTransformCritic(FromModule, Critic):
-    """A network phi at the target, and its c-transform at the particles, which needs no constraint.
+    r"""Train a network phi at the target, whose c-transform is the potential at the particles.
 
-    phi maximises E_p phi + E_q phi^c, p the target and q the particles, where
+    .. math::
 
-        phi^c(x) = min_j (c(x, y_j) - phi(y_j)),    c(x, y) = |x - y|^order / order,
+        \max_\varphi\; \mathbb{E}_p \varphi + \mathbb{E}_q \varphi^c, \qquad
+        \varphi^c(x) = \min_j \bigl( c(x, y_j) - \varphi(y_j) \bigr)
 
-    over a batch in training, and over all y_j afterwards. Whatever phi is, phi(y) + phi^c(x) is at
-    most c(x, y). So `Fit.value` = sum_j b_j phi(y_j) + sum_i a_i phi^c(x_i) on the whole clouds is
-    at most the optimal cost: W1, and W2^2 / 2 with the order 2. It is equal to it where phi solves
-    the dual problem, as `CTransformCritic` does without a network.
+    p is the target, q the particles, and the cost is :math:`c(x, y) = \lVert x - y \rVert^n / n`
+    with the `order` n. The minimum runs over a batch in training, and over all y_j afterwards.
+    Whatever phi is, phi(y) + phi^c(x) is at most c(x, y): nothing need be constrained. So
+    `Fit.value`, the objective on the whole clouds, is at most the optimal cost: W1, and W2^2 / 2
+    with the order 2. It is equal to it where phi solves the dual problem, as `CTransformCritic`
+    does without a network.
 
     Particles climb the witness w = -phi^c, w(z) = max_j (phi(y_j) - c(z, y_j)):
 
@@ -46,24 +49,54 @@ class TrainedCTransformCritic(FromModule, Critic):
       W2^2 / 2, and particles approach their matches as exp(-t).
 
     The witness asks phi at the target's points only, and the gradient of phi nowhere. With a fresh
-    batch at each step it has the false minima of `CTransformCritic`.
-
-    Cost of a step of Adam: a forward and a backward pass of `batch` points, and batch^2 d for the
-    distances. A fit costs M passes, a velocity N M d.
+    batch at each step it has the false minima of `CTransformCritic`. Clouds of any size serve.
 
     Parameters
     ----------
-    module, width, depth, steps, first_steps, learning_rate, betas, batch, standardise
-        See `Trained`. Nothing asks that a module be smooth.
+    module : torch.nn.Module, callable (d) -> module, or None
+        Maps (Q, d) to (Q,) or (Q, 1), each row for itself. Nothing asks that it be smooth. None: a
+        perceptron. See `FromModule`.
     order : 1 or 2
+        n of the cost.
     smoothing : float
         epsilon >= 0 of the (c, epsilon)-transform, in units of s^order, s the scale of the data
         (1 without `standardise`). Minima become -epsilon log sum_j b_j exp(-(.) / epsilon), and w
         becomes smooth. `Fit.value` has the minimum all the same, and stays a lower bound.
+    width, depth : int
+        The estimator's own network has `depth` hidden layers of `width`. Refused beside a `module`.
+    steps, first_steps : int
+        Steps of Adam at each later fit, and at the first one.
+    learning_rate : float
+        Adam's, in units of the weights.
+    betas : (float, float)
+        Adam's decay rates, of the gradient's mean and of the mean of its square.
+    batch : int
+        Points of each cloud in a step of Adam.
+    standardise : bool
+        False: the network gets the points as they are, and s = 1.
+
+    Raises
+    ------
+    TypeError
+        `module` is neither a module nor a callable, or an argument is of another type.
+    ValueError
+        `order` is not 1 or 2, `smoothing` is negative, another number is out of its range, or
+        `width` or `depth` is given beside a `module`.
+
+    Cost: a step of Adam is a forward and a backward pass of `batch` points, and batch^2 d for the
+    distances. A fit costs M passes, a velocity O(N M d).
 
     Source: Mallasto, Frellsen, Boomsma and Feragen (2019); Mallasto, Montufar and Gerolin (2019).
 
-    >>> flow = pf.wgan_flow(pf.estimators.TrainedCTransformCritic())         # doctest: +SKIP
+    A network that is hardly trained bounds W1 = 2 from below. A target in one place leaves no
+    freedom:
+
+    >>> critic = pf.estimators.TrainedCTransformCritic(first_steps=5)
+    >>> x = [[0.0], [0.0], [0.0]]
+    >>> pf.fit(critic, x, [[1.0], [3.0]]).value < 2
+    True
+    >>> round(pf.fit(critic, x, [[2.0], [2.0]]).value, 6)
+    2.0
     """
 
     order: Order = field(default=1, kw_only=True)

@@ -50,11 +50,21 @@ class Learned:
 
 @dataclass(frozen=True)
 class Trained(ABC):
-    """An estimator whose witness is a network u((z - shift) / scale), trained by Adam.
+    r"""Train a network u((z - shift) / scale) by Adam, on from fit to fit.
 
-    Training goes on from fit to fit: the first fit takes `first_steps` steps of Adam, each further
-    one `steps`. Inputs are standardised by the mean and the deviation of both clouds of the first
-    fit, with half of the mass each.
+    With g the gradient of the loss and n the count of all steps, each step of Adam is
+
+    .. math::
+
+        \begin{aligned}
+        m &\leftarrow \beta_1 m + (1 - \beta_1) g \\
+        s &\leftarrow \beta_2 s + (1 - \beta_2) g^2 \\
+        \theta &\leftarrow \theta - \eta\,
+            \frac{m / (1 - \beta_1^n)}{\sqrt{s / (1 - \beta_2^n)} + 10^{-8}}
+        \end{aligned}
+
+    The first fit takes `first_steps` steps, each further one `steps`. Inputs are standardised by
+    the mean and the deviation of both clouds of the first fit, with half of the mass each.
 
     Memory holds the weights, Adam's moments and count, shift and scale, and an order of the rows.
     Minibatches are drawn from the rows in that order, with random numbers of the clock. So the
@@ -62,8 +72,7 @@ class Trained(ABC):
     caller's module nor torch's global random state is changed. Modules are called in evaluation
     mode.
 
-    Cost of a step of Adam: a forward and a backward pass of `batch` points of each cloud, three of
-    each with a gradient penalty.
+    A fit fails where the weights are no longer finite: `report["converged"]` is then False.
 
     Parameters
     ----------
@@ -72,13 +81,23 @@ class Trained(ABC):
     steps, first_steps : int
         Steps of Adam at each later fit, and at the first one.
     learning_rate : float
-        Adam's, in units of the weights.
+        Adam's eta, in units of the weights.
     betas : (float, float)
         Adam's decay rates, of the gradient's mean and of the mean of its square.
     batch : int
         Points of each cloud in a step of Adam.
     standardise : bool
         False: the network gets the points as they are.
+
+    Raises
+    ------
+    TypeError
+        An argument is of another type.
+    ValueError
+        A number is out of its range, or a run goes on with a module of another number of weights.
+
+    Cost: a step of Adam is a forward and a backward pass of `batch` points of each cloud, three of
+    each with a gradient penalty.
 
     Source: Kingma and Ba (2015).
     """
@@ -240,7 +259,7 @@ class Trained(ABC):
 
 @dataclass(frozen=True)
 class FromModule(Trained):
-    """A trained estimator whose network may be the caller's.
+    """Train a network that may be the caller's.
 
     Parameters
     ----------
@@ -248,6 +267,15 @@ class FromModule(Trained):
         Maps (Q, d) to (Q,) or (Q, 1), each row for itself. A module is copied, and starts from its
         own weights. A factory's weights are drawn from the run's seed. It should be smooth, since
         particles follow its gradient. None: a perceptron with x sigmoid(x) between its layers.
+    width, depth, steps, first_steps, learning_rate, betas, batch, standardise
+        See `Trained`.
+
+    Raises
+    ------
+    TypeError
+        `module` is neither a module nor a callable, or has complex weights.
+    ValueError
+        `width` or `depth` is given beside a `module`, or the module has nothing to train.
     """
 
     module: ModuleOrFactory | None = None
