@@ -10,7 +10,11 @@ WITHOUT_EQUATION: dict[str, str] = {}
 # Names whose cost is nothing beside a run.
 WITHOUT_COST: dict[str, str] = {}
 # Names that stand in no publication.
-WITHOUT_SOURCE: dict[str, str] = {}
+WITHOUT_SOURCE: dict[str, str] = {
+    # Kernels, pairwise sums, mobilities, divergences and losses.
+    "particleflow.kernels.as_kernel": "a check of ours",
+    "particleflow.kernels.default_bandwidth": "ours",
+}
 # Names of which no line can be shown: a window, a server.
 WITHOUT_EXAMPLE: dict[str, str] = {}
 # Names that take any argument.
