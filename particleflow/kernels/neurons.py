@@ -177,7 +177,7 @@ class Neurons:
 
     @property
     def dim(self) -> int:
-        """The number of parameters of a neuron: p + 2, or p + 1 without an output weight."""
+        """The number of parameters of a neuron, p + 2, or p + 1 without an output weight."""
         return self.data.shape[1] + 1 + self.output_weight
 
     def features(self, z: Queries) -> Float[Tensor, "Q n"]:
