@@ -26,7 +26,7 @@ class KL:
 
     with :math:`g = q / p`, so that :math:`D = \mathrm{KL}(q \,\|\, p)`. Particles where the target
     has no mass cost infinitely much (the recession constant is infinite); target points without
-    particles cost 1 each. It is the entropy of KALE.
+    particles cost their mass. It is the entropy of KALE.
 
     Cost: O(1) a number.
 
@@ -70,7 +70,7 @@ class ReverseKL:
 
     with :math:`g = q / p`, so that :math:`D = \mathrm{KL}(p \,\|\, q)`. Target points without
     particles cost infinitely much; mass where the target has none costs 1 per unit (the recession
-    constant), so that the divergence of two samples is finite.
+    constant).
 
     Cost: O(1) a number.
 

@@ -106,8 +106,8 @@ def default_bandwidth(points: Any) -> float:
 
     In the plane the factor is a quarter. The median itself blurs a target that has parts. A quarter
     of it gives about 0.2 for the three rings and 0.45 for the four Gaussians, whose published
-    bandwidths are 0.22 and 0.5. As d grows, distances concentrate and the factor goes to one. Flows
-    take this bandwidth where no kernel is given.
+    bandwidths are 0.22 and 0.5. As d grows, distances concentrate and the factor goes to one.
+    `pf.auto_flow` ends with this bandwidth, and a flow on `KDE` without a kernel takes it.
 
     Parameters
     ----------

@@ -128,6 +128,7 @@ class RandomWaves:
         object.__setattr__(self, "count", _checks.count(self.count, "count"))
 
     def map(self, kernel: Kernel, x: Points, y: Float[Tensor, "M d"], draws: Randomness) -> Waves:
+        """The waves (`FeatureMap`) for a kernel and clouds x (N, d), y (M, d), by `draws`."""
         facts = facts_of(kernel)
         if facts is None or facts.freedom is None:
             raise TypeError(
@@ -194,6 +195,7 @@ class Landmarks:
     def map(
         self, kernel: Kernel, x: Points, y: Float[Tensor, "M d"], draws: Randomness
     ) -> Projected:
+        """The projection (`FeatureMap`) of a kernel on landmarks of x (N, d) and y (M, d)."""
         landmarks = torch.cat(
             [
                 x[some_rows(len(x), self.count - self.count // 2)],

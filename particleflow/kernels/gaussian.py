@@ -32,8 +32,8 @@ class Gaussian(Scaled):
         \hat k(\omega) = (2 \pi)^{d/2}\, \ell^d\, \exp\left( -\tfrac12 \ell^2 |\omega|^2 \right) .
 
     :math:`\ell` is the bandwidth. The kernel is smooth everywhere, and positive definite in every
-    dimension. The force is largest at one bandwidth, where it is :math:`e^{-1/2} / \ell`. Beyond
-    three bandwidths k is below 1 % and the force next to zero: a cloud that starts farther away may
+    dimension. The force is largest at one bandwidth, where it is :math:`e^{-1/2} / \ell`. At three
+    bandwidths k is 1 % and the force 5 % of its largest: a cloud that starts farther away may
     stall. Every backend sums it. The literature has other units of length, which
     `from_denominator`, `from_variance` and `from_gamma` convert.
 

@@ -66,8 +66,8 @@ class NWJ(Pair):
         \log r = d - 1 ,
 
     with the target p, the current distribution q and the ratio :math:`r = p / q`. Any d gives a
-    lower bound of KL, and a minibatch's is unbiased, other than that of `DonskerVaradhan`. It is
-    `KLIEP` in the logarithm of its function: d may be any number.
+    lower bound of KL, and its mean over minibatches is J itself, unlike that of `DonskerVaradhan`.
+    It is `KLIEP` in the logarithm of its function: d may be any number.
 
     Cost: O(1) a number; O(N + M) for `objective`.
 

@@ -69,6 +69,7 @@ class Induced:
                 f"`divergence` must be an entropy, got {_checks.kind(self.divergence)}: e.g."
                 " pf.divergences.JensenShannon()"
             )
+        _checks.flag(self.allow_nonmonotone, "allow_nonmonotone")
         refuse_unless_increasing(self, f"`divergence` {self.divergence}", self.allow_nonmonotone)
 
     def h(self, d: Tensor) -> Tensor:
@@ -168,8 +169,8 @@ class Custom:
     TypeError
         A function is a class or not callable, or `allow_nonmonotone` is no bool.
     ValueError
-        :math:`h'` is negative or NaN for some |d| <= 80, or 0 for some |d| <= 10; or h is not
-        elementwise.
+        :math:`h'` is negative or NaN for some |d| <= 80, or 0 for some |d| <= 10. Later: a function
+        gives no value for each log ratio.
 
     Cost: one call of h for a derivative by differentiation, two or three by differences.
 
@@ -198,6 +199,7 @@ class Custom:
                     f"`{name}` must be a callable of the log ratio d, got {_checks.kind(given)}:"
                     " e.g. lambda d: torch.atan(d)"
                 )
+        _checks.flag(self.allow_nonmonotone, "allow_nonmonotone")
         refuse_unless_increasing(self, "`h`", self.allow_nonmonotone)
 
     def h(self, d: Tensor) -> Tensor:
@@ -255,7 +257,7 @@ def custom(
     TypeError
         `h`, `slope` or `curvature` is a class or not callable, or `allow_nonmonotone` is no bool.
     ValueError
-        h does not increase, or is not elementwise.
+        h does not increase. Later: a function gives no value for each log ratio.
 
     Cost: one call of h at 16000 log ratios, once, for the check that it increases.
 
