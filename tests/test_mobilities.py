@@ -329,6 +329,7 @@ def test_bad_parameters_are_refused() -> None:
     assert isinstance(Unit(), Linear)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("made", [partial(custom, torch.atan), partial(Induced, KL())])
 def test_a_flag_is_refused_where_h_increases_too(made: Callable[..., Mobility]) -> None:
     with pytest.raises(TypeError, match="`allow_nonmonotone` must be True or False, got 3"):
