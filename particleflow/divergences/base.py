@@ -19,8 +19,8 @@ class Divergence(Protocol):
 
     `f`, `slope` (:math:`f'`) and `curvature` (:math:`f''`) take g >= 0; `conjugate`, `ratio` (the
     maximiser :math:`g = (f^*)'(s)`) and `ratio_slope` (:math:`(f^*)''`) take any s. f is convex
-    with :math:`f(1) = f'(1) = 0`. `slope` and `ratio` are inverse to each other, and :math:`f(g) +
-    f^*(f'(g)) = g f'(g)`. Where nothing is attained, `conjugate` and `ratio` are inf.
+    with :math:`f(1) = f'(1) = 0`. `slope` and `ratio` are inverse to each other, and
+    :math:`f(g) + f^*(f'(g)) = g f'(g)`. Where nothing is attained, `conjugate` and `ratio` are inf.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class PiecewiseLinear:
 
     .. math::
 
-        f(g) = c\, |g - 1| , \qquad c = \lim_{g \to \infty} \frac{f(g)}{g} .
+        f(g) = c\, \left| g - 1 \right| , \qquad c = \lim_{g \to \infty} \frac{f(g)}{g} .
 
     An entropy declares it by inheriting. :math:`f'` jumps at g = 1, so that estimators take an
     interior-point method in its place.

@@ -113,10 +113,10 @@ class Jeffreys:
         \qquad
         f^*(s) = g - 1 + \log g , \qquad g = \frac{1}{W(e^{1 - s})} ,
 
-    with :math:`g = q / p` and Lambert's function W, so that :math:`D = \mathrm{KL}(q \,\|\, p) +
-    \mathrm{KL}(p \,\|\, q)`. The recession constant is infinite. :math:`l = \log g` solves :math:`l
-    + 1 - e^{-l} = s`. The left side is concave and increases, so that Newton's method climbs to l
-    from a lower bound.
+    with :math:`g = q / p` and Lambert's function W, so that
+    :math:`D = \mathrm{KL}(q \,\|\, p) + \mathrm{KL}(p \,\|\, q)`. The recession constant is
+    infinite. :math:`l = \log g` solves :math:`l + 1 - e^{-l} = s`. The left side is concave and
+    increases, so that Newton's method climbs to l from a lower bound.
 
     Cost: O(1) a number; five steps of Newton's method for the conjugate.
 
@@ -177,9 +177,10 @@ class JensenShannon:
         f^*(s) = -\tfrac12 \log(2 - e^{2 s}) , \qquad g = \frac{e^{2 s}}{2 - e^{2 s}} ,
         \qquad s < \tfrac12 \log 2 ,
 
-    with :math:`g = q / p`. The divergence is :math:`\frac12 \mathrm{KL}(q \,\|\, m) + \frac12
-    \mathrm{KL}(p \,\|\, m)` with :math:`m = (p + q) / 2`, and at most :math:`\log 2`: far clouds
-    hardly pull each other. The recession constant is :math:`\frac12 \log 2`.
+    with :math:`g = q / p`. The divergence is
+    :math:`\frac12 \mathrm{KL}(q \,\|\, m) + \frac12 \mathrm{KL}(p \,\|\, m)` with
+    :math:`m = (p + q) / 2`, and at most :math:`\log 2`: far clouds hardly pull each other. The
+    recession constant is :math:`\frac12 \log 2`.
 
     Cost: O(1) a number.
 

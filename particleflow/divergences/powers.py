@@ -197,7 +197,7 @@ class TotalVariation(PiecewiseLinear):
 
     .. math::
 
-        f(g) = \tfrac12 |g - 1| ,
+        f(g) = \tfrac12 \left| g - 1 \right| ,
         \qquad
         f^*(s) = \max\left( s, -\tfrac12 \right) , \qquad s \le \tfrac12 ,
 

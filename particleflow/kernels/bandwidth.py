@@ -54,7 +54,7 @@ def median_distance(points: Any) -> float:
 
     .. math::
 
-        \operatorname{median} \left\{ |x_p - x_q| : p < q \right\} ,
+        \operatorname{median} \left\{ \left| x_p - x_q \right| : p < q \right\} ,
         \qquad \text{the pair } (p, q) \text{ with the weight } m_p m_q .
 
     Repeats of a point are one place, so that repeats and masses give the same median. The order of
@@ -102,7 +102,7 @@ def default_bandwidth(points: Any) -> float:
     .. math::
 
         \ell = \min\left( 1, \sqrt{\frac{d}{32}} \right)
-        \operatorname{median}_{p < q} |y_p - y_q|
+        \operatorname{median}_{p < q} \left| y_p - y_q \right|
 
     In the plane the factor is a quarter. The median itself blurs a target that has parts. A quarter
     of it gives about 0.2 for the three rings and 0.45 for the four Gaussians, whose published
@@ -161,7 +161,7 @@ class Median:
 
     .. math::
 
-        \ell = c\, \operatorname{median}_{p < q} |x_p - x_q|
+        \ell = c\, \operatorname{median}_{p < q} \left| x_p - x_q \right|
 
     With factor 1 this blurs a cloud that has parts; None takes the factor of `default_bandwidth`.
 
@@ -262,7 +262,7 @@ class CrossValidated:
     .. math::
 
         \max_{\ell} \sum_i m_i \log
-        \frac{\sum_{j \text{ not at } i} m_j\, e^{-|x_i - x_j|^2 / (2 \ell^2)}}
+        \frac{\sum_{j \text{ not at } i} m_j\, e^{-\left| x_i - x_j \right|^2 / (2 \ell^2)}}
         {(1 - M_i)\, (2 \pi \ell^2)^{d/2}}
 
     A point is left out together with its repeats, since :math:`\ell = 0` would explain repeats
@@ -273,9 +273,9 @@ class CrossValidated:
 
     The search covers the median distance times :math:`2^{k/4}`, k <= 4. First it goes down in steps
     of 4 in k, until two values in a row are worse or the bound is passed. Then it searches around
-    the best value. A bandwidth found for n of a cloud's N places is scaled by :math:`(n /
-    N)^{1/(d+4)}`, the rate of the best bandwidth. `of` refuses (ValueError) a cloud whose points
-    are in one place.
+    the best value. A bandwidth found for n of a cloud's N places is scaled by
+    :math:`(n / N)^{1/(d+4)}`, the rate of the best bandwidth. `of` refuses (ValueError) a cloud
+    whose points are in one place.
 
     Cost: O(n^2 (d + 20)), n <= 1000 places; the median distance O(n^2 d), n <= 2000.
 

@@ -26,7 +26,7 @@ class Kernel(Protocol):
 
     .. math::
 
-        k(z, y) = \varphi(s) , \qquad s = |z - y|^2 ,
+        k(z, y) = \varphi(s) , \qquad s = \left| z - y \right|^2 ,
 
     .. math::
 

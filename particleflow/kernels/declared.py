@@ -208,7 +208,9 @@ def as_kernel(kernel: Kernel | Callable[[Tensor], Tensor]) -> Kernel:
 
     .. math::
 
-        k(z, y) = \varphi(s) , \qquad s = |z - y|^2 , \qquad \text{slope}(s) = \varphi'(s) .
+        k(z, y) = \varphi(s) , \qquad s = \left| z - y \right|^2 ,
+        \qquad
+        \text{slope}(s) = \varphi'(s) .
 
     A kernel is returned as it is, and a callable of s becomes a `Radial`. What is not built in is
     tried at s = 0 and at 41 values from 1e-6 to 1e4: its answers must be finite, elementwise, and

@@ -23,16 +23,17 @@ class Energy:
 
     .. math::
 
-        k(z, y) = -|z - y| ,
+        k(z, y) = -\left| z - y \right| ,
         \qquad
         \nabla_z k = -\frac{z - y}{|z - y|} ,
         \qquad
         \hat k(\omega) = \frac{(2 \pi)^d\, \Gamma\left( \frac{d+1}{2} \right)}
-        {\pi^{(d+1)/2}\, |\omega|^{d+1}} \quad (\omega \ne 0) ,
+        {\pi^{(d+1)/2}\, \left| \omega \right|^{d+1}} \quad (\omega \ne 0) ,
 
     .. math::
 
-        \mathrm{MMD}^2 = 2\, \mathbb{E} |X - Y| - \mathbb{E} |X - X'| - \mathbb{E} |Y - Y'| ,
+        \mathrm{MMD}^2 = 2\, \mathbb{E} \left| X - Y \right|
+        - \mathbb{E} \left| X - X' \right| - \mathbb{E} \left| Y - Y' \right| ,
 
     the energy distance. The kernel is conditionally positive definite: MMD is a distance between
     clouds of equal mass only. The force of a pair has size one at any distance, so that a flow

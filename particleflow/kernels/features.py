@@ -92,11 +92,11 @@ class RandomWaves:
         \varphi(z) = \frac{1}{\sqrt{F}} \left( \cos(\omega_f \cdot z),\,
         \sin(\omega_f \cdot z) \right)_{f = 1 \ldots F} .
 
-    The frequencies are drawn from the kernel's spectrum. `Gaussian`: :math:`\omega \sim
-    \mathcal{N}(0, I) / \ell`. `Laplace`, `Matern32`, `Matern52`: the same divided by
-    :math:`\sqrt{\chi^2_n / n}` with n = 1, 3, 5 (Student's t distribution). The root mean square
-    error of k is at most :math:`1 / \sqrt{2 F}`. Use `Landmarks` for the other kernels, and where
-    the points fill little of the space.
+    The frequencies are drawn from the kernel's spectrum. `Gaussian`:
+    :math:`\omega \sim \mathcal{N}(0, I) / \ell`. `Laplace`, `Matern32`, `Matern52`: the same
+    divided by :math:`\sqrt{\chi^2_n / n}` with n = 1, 3, 5 (Student's t distribution). The root
+    mean square error of k is at most :math:`1 / \sqrt{2 F}`. Use `Landmarks` for the other kernels,
+    and where the points fill little of the space.
 
     Parameters
     ----------

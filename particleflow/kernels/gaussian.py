@@ -29,7 +29,8 @@ class Gaussian(Scaled):
 
     .. math::
 
-        \hat k(\omega) = (2 \pi)^{d/2}\, \ell^d\, \exp\left( -\tfrac12 \ell^2 |\omega|^2 \right) .
+        \hat k(\omega) = (2 \pi)^{d/2}\, \ell^d\,
+        \exp\left( -\tfrac12 \ell^2 \left| \omega \right|^2 \right) .
 
     :math:`\ell` is the bandwidth. The kernel is smooth everywhere, and positive definite in every
     dimension. The force is largest at one bandwidth, where it is :math:`e^{-1/2} / \ell`. At three
@@ -165,7 +166,7 @@ class Gaussian(Scaled):
         .. math::
 
             \int k(x)\, e^{-i \omega \cdot x}\, dx
-            = (2 \pi)^{d/2}\, \ell^d\, \exp\left( -\tfrac12 \ell^2 |\omega|^2 \right)
+            = (2 \pi)^{d/2}\, \ell^d\, \exp\left( -\tfrac12 \ell^2 \left| \omega \right|^2 \right)
 
         Parameters
         ----------

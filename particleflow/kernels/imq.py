@@ -28,10 +28,10 @@ class IMQ(Scaled):
         \nabla_z k = -\frac{z - y}{\ell^2}\, k^3 .
 
     :math:`\ell` is the bandwidth. The kernel is smooth everywhere, and positive definite in every
-    dimension. Far away :math:`k \approx \ell / |z - y|` and the force falls as :math:`\ell / |z -
-    y|^2`, where that of a Gaussian vanishes: a cloud that starts many bandwidths away still feels
-    the target. The price is less detail near the target. No pair may be left out, so that `Culled`
-    refuses it.
+    dimension. Far away :math:`k \approx \ell / |z - y|` and the force falls as
+    :math:`\ell / |z - y|^2`, where that of a Gaussian vanishes: a cloud that starts many bandwidths
+    away still feels the target. The price is less detail near the target. No pair may be left out,
+    so that `Culled` refuses it.
 
     Parameters
     ----------

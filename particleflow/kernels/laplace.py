@@ -34,7 +34,7 @@ class Laplace(Scaled):
     .. math::
 
         \hat k(\omega) = 2^d \pi^{(d-1)/2}\, \Gamma\left( \tfrac{d+1}{2} \right)
-        \frac{1}{\ell} \left( \frac{1}{\ell^2} + |\omega|^2 \right)^{-(d+1)/2} .
+        \frac{1}{\ell} \left( \frac{1}{\ell^2} + \left| \omega \right|^2 \right)^{-(d+1)/2} .
 
     :math:`\ell` is the bandwidth. k has a kink at :math:`z = y`: the force jumps there from
     :math:`1 / \ell` to its opposite, and is zero between points that coincide. A particle that

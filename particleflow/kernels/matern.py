@@ -35,13 +35,14 @@ class Matern32(Scaled):
 
         k(z, y) = (1 + a)\, e^{-a} ,
         \qquad
-        a = \frac{\sqrt{3}\, |z - y|}{\ell} ,
+        a = \frac{\sqrt{3}\, \left| z - y \right|}{\ell} ,
         \qquad
         \nabla_z k = -\frac{3}{\ell^2}\, (z - y)\, e^{-a} ,
 
     .. math::
 
-        \hat k(\omega) \propto \left( \frac{3}{\ell^2} + |\omega|^2 \right)^{-(d+3)/2} .
+        \hat k(\omega) \propto
+        \left( \frac{3}{\ell^2} + \left| \omega \right|^2 \right)^{-(d+3)/2} .
 
     :math:`\ell` is the bandwidth. k has two continuous derivatives and no kink; its third
     derivative jumps at :math:`z = y`. It lies between `Laplace`, which has a kink, and `Matern52`,
@@ -132,13 +133,14 @@ class Matern52(Scaled):
 
         k(z, y) = \left( 1 + a + \frac{a^2}{3} \right) e^{-a} ,
         \qquad
-        a = \frac{\sqrt{5}\, |z - y|}{\ell} ,
+        a = \frac{\sqrt{5}\, \left| z - y \right|}{\ell} ,
 
     .. math::
 
         \nabla_z k = -\frac{5}{3 \ell^2}\, (z - y)\, (1 + a)\, e^{-a} ,
         \qquad
-        \hat k(\omega) \propto \left( \frac{5}{\ell^2} + |\omega|^2 \right)^{-(d+5)/2} .
+        \hat k(\omega) \propto
+        \left( \frac{5}{\ell^2} + \left| \omega \right|^2 \right)^{-(d+5)/2} .
 
     :math:`\ell` is the bandwidth. k has four continuous derivatives and no kink. Its tail falls as
     :math:`a^2 e^{-a}`, more slowly than a Gaussian's, so that it pulls from farther away.
@@ -228,7 +230,7 @@ def matern_spectrum(nu: float, bandwidth: float, omega2: Tensor, d: int) -> Tens
 
         \hat k(\omega) = \frac{2^d \pi^{d/2}\, \Gamma(\nu + d/2)}{\Gamma(\nu)}
         \left( \frac{2 \nu}{\ell^2} \right)^{\nu}
-        \left( \frac{2 \nu}{\ell^2} + |\omega|^2 \right)^{-(\nu + d/2)}
+        \left( \frac{2 \nu}{\ell^2} + \left| \omega \right|^2 \right)^{-(\nu + d/2)}
 
     Source: Rasmussen and Williams (2006), equation 4.15.
     """

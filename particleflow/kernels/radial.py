@@ -32,8 +32,8 @@ class Radial:
     Parameters
     ----------
     of : callable
-        Maps s >= 0, a tensor of any shape, elementwise with functions of torch, such as ``lambda s:
-        1 / (1 + s) ** 2``.
+        Maps s >= 0, a tensor of any shape, elementwise with functions of torch, such as
+        `lambda s: 1 / (1 + s) ** 2`.
     bandwidth : float, optional
         The length :math:`\ell`, in units of the coordinates, > 0. It declares the scale, and many
         points are then summed fast (see `ScaledKernel`). Without it s is in squared units of the

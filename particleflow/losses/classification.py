@@ -114,6 +114,7 @@ class LSGAN(Pair):
     # computed from the labels, where the other losses have a constant
     @property
     def domain(self) -> tuple[float, float]:  # type: ignore[override]
+        """The open interval between the labels, where 0 < r < inf."""
         return min(self.fake, self.real), max(self.fake, self.real)
 
     def phi(self, d: Tensor) -> Tensor:

@@ -105,10 +105,10 @@ class DonskerVaradhan(Pair):
         \log r = d - c , \quad c = \log \mathbb{E}_q\, e^d ,
 
     with the target p, the current distribution q and the ratio :math:`r = p / q`. J is no mean of a
-    :math:`\psi`. It is the maximum over numbers c of :math:`\mathbb{E}_p [d - c] + \mathbb{E}_q [1
-    - e^{d - c}]`. So :math:`\varphi = d - c` and :math:`\psi = 1 - e^{d - c}` are a pair for every
-    c, with the gradient of J at that c. J does not change when a number is added to d, so that a
-    learned d alone does not tell r.
+    :math:`\psi`. It is the maximum over numbers c of
+    :math:`\mathbb{E}_p [d - c] + \mathbb{E}_q [1 - e^{d - c}]`. So :math:`\varphi = d - c` and
+    :math:`\psi = 1 - e^{d - c}` are a pair for every c, with the gradient of J at that c. J does
+    not change when a number is added to d, so that a learned d alone does not tell r.
 
     `objective` is J itself, whatever c is. `normalised` gives the loss with the c of a learned d,
     whose link then holds. For each d the bound is at least that of `NWJ`. But the logarithm of a
@@ -255,8 +255,8 @@ class Pearson(Pair):
         \qquad
         r = 1 + \frac{d}{2} \quad (d > -2) ,
 
-    with the target p, the current distribution q and the ratio :math:`r = p / q`. It is :math:`2 J
-    - 1` of `ULSIF`. d = 0 means equal distributions, so that small weights start well.
+    with the target p, the current distribution q and the ratio :math:`r = p / q`. It is
+    :math:`2 J - 1` of `ULSIF`. d = 0 means equal distributions, so that small weights start well.
 
     Cost: O(1) a number; O(N + M) for `objective`.
 

@@ -55,7 +55,7 @@ def check_increasing(mobility: Mobility) -> None:
 
     .. math::
 
-        h'(d) > 0 \quad \text{for all } |d| \le 80 .
+        h'(d) > 0 \quad \text{for all } \left| d \right| \le 80 .
 
     The slope is looked at in steps of 0.01, and closer near 0. Beyond |d| = 10 it may be 0, by
     rounding. The classes of this package are checked when they are made, and pass. A flow calls it.

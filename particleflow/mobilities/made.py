@@ -32,10 +32,10 @@ class Induced:
         \qquad
         h(d) = -e'(g) , \qquad h'(d) = g\, e''(g) , \qquad g = e^{-d} .
 
-    e is an entropy of `pf.divergences`, and :math:`g = q / p = 1 / r`. So :math:`f(r) = r\, e(1 /
-    r)` and :math:`h' = r^2 f''(r)`. :math:`h''` comes from automatic differentiation of :math:`h'`.
-    Beyond |d| = 300, h goes on along its tangent. All is computed in float64, whatever the dtype of
-    d. `from_divergence` makes it.
+    e is an entropy of `pf.divergences`, and :math:`g = q / p = 1 / r`. So
+    :math:`f(r) = r\, e(1 / r)` and :math:`h' = r^2 f''(r)`. :math:`h''` comes from automatic
+    differentiation of :math:`h'`. Beyond |d| = 300, h goes on along its tangent. All is computed in
+    float64, whatever the dtype of d. `from_divergence` makes it.
 
     Parameters
     ----------

@@ -105,10 +105,11 @@ class Exponential:
         \qquad f(r) = r \log r \text{ for } \alpha = 1 .
 
     :math:`d = \log r` is the log ratio of target p and current q. :math:`\alpha = 1` is maximum
-    likelihood, :math:`D = \mathrm{KL}(p \,\|\, q)`; :math:`\alpha = 2` is :math:`\chi^2(p \,\|\,
-    q)`; :math:`\alpha = \frac12` is twice the squared Hellinger distance. The speed is that of
-    `Unit` times :math:`\alpha r^{\alpha}`: particles move fast where the target is dense and they
-    are few, and hardly at all far from the target. Expect small steps for a large :math:`\alpha`.
+    likelihood, :math:`D = \mathrm{KL}(p \,\|\, q)`; :math:`\alpha = 2` is
+    :math:`\chi^2(p \,\|\, q)`; :math:`\alpha = \frac12` is twice the squared Hellinger distance.
+    The speed is that of `Unit` times :math:`\alpha r^{\alpha}`: particles move fast where the
+    target is dense and they are few, and hardly at all far from the target. Expect small steps for
+    a large :math:`\alpha`.
 
     Parameters
     ----------

@@ -33,13 +33,13 @@ class Auto(Tolerances):
 
     .. math::
 
-        |\text{error of } S(z)| \le \mathrm{rtol}\, |S(z)|
-        + \mathrm{atol} \sum_i |w_i| \max |k| ,
+        \left| \text{error of } S(z) \right| \le \mathrm{rtol}\, \left| S(z) \right|
+        + \mathrm{atol} \sum_i \left| w_i \right| \max \left| k \right| ,
 
     .. math::
 
-        |\text{error of } \nabla S(z)| \le \mathrm{rtol}\, |\nabla S(z)|
-        + \mathrm{atol} \sum_i |w_i| \max |\nabla k| .
+        \left| \text{error of } \nabla S(z) \right| \le \mathrm{rtol}\, \left| \nabla S(z) \right|
+        + \mathrm{atol} \sum_i \left| w_i \right| \max \left| \nabla k \right| .
 
     It is the default everywhere. Small problems are summed exactly. The choice is a pure function
     of the problem (kernel, numbers of sources, queries and coordinates, extent, dtype, device) and

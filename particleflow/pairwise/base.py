@@ -38,9 +38,9 @@ class Promise:
 
     .. math::
 
-        \max_q |\text{error of } S(z_q)| \le \text{value} ,
+        \max_q \left| \text{error of } S(z_q) \right| \le \text{value} ,
         \qquad
-        \max_q |\text{error of } \nabla S(z_q)| \le \text{grad}
+        \max_q \left| \text{error of } \nabla S(z_q) \right| \le \text{grad}
 
     over the queries, and over weight vectors. ``field.promise(z)`` gives it.
 
@@ -65,7 +65,9 @@ class Audit:
 
     .. math::
 
-        S_0 = \sum_i |w_i| \max |k| , \qquad S_1 = \sum_i |w_i| \max |\nabla k| .
+        S_0 = \sum_i \left| w_i \right| \max \left| k \right| ,
+        \qquad
+        S_1 = \sum_i \left| w_i \right| \max \left| \nabla k \right| .
 
     ``field.audit(z)`` compares a sum with exact sums in float64, at O(rows N d).
 
@@ -127,10 +129,10 @@ class Field(Protocol):
 
         S(z) = \sum_{i=1}^{N} w_i\, k(z, x_i) .
 
-    z is a tensor (Q, d), or `Queries`. For weights (N,), `value` is (Q,), `grad` is :math:`\nabla
-    S` (Q, d), `value_and_grad` both in one pass, and `laplacian` is :math:`\Delta S` (Q,). For
-    weights (N, K) they are (Q, K), (Q, K, d) and (Q, K). Fields of one kernel and one backend add.
-    A query that is not finite has NaN as its answer.
+    z is a tensor (Q, d), or `Queries`. For weights (N,), `value` is (Q,), `grad` is
+    :math:`\nabla S` (Q, d), `value_and_grad` both in one pass, and `laplacian` is :math:`\Delta S`
+    (Q,). For weights (N, K) they are (Q, K), (Q, K, d) and (Q, K). Fields of one kernel and one
+    backend add. A query that is not finite has NaN as its answer.
     """
 
     def value(self, z: Tensor | Queries) -> Tensor: ...

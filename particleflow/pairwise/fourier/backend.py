@@ -56,13 +56,13 @@ class Fourier(Tolerances):
 
     .. math::
 
-        |\text{error of } S(z)| \le \mathrm{rtol}\, |S(z)|
-        + \mathrm{atol} \sum_i |w_i| \max |k| ,
+        \left| \text{error of } S(z) \right| \le \mathrm{rtol}\, \left| S(z) \right|
+        + \mathrm{atol} \sum_i \left| w_i \right| \max \left| k \right| ,
 
     .. math::
 
-        |\text{error of } \nabla S(z)| \le \mathrm{rtol}\, |\nabla S(z)|
-        + \mathrm{atol} \sum_i |w_i| \max |\nabla k| .
+        \left| \text{error of } \nabla S(z) \right| \le \mathrm{rtol}\, \left| \nabla S(z) \right|
+        + \mathrm{atol} \sum_i \left| w_i \right| \max \left| \nabla k \right| .
 
     The laplacian is bounded likewise, by the largest laplacian of the kernel (outside of the near
     field). ``field.promise(z)`` bounds the errors by the modes that are taken. `log` sums exactly

@@ -46,13 +46,13 @@ class Mesh(Tolerances):
 
     .. math::
 
-        |\text{error of } S(z)| \le \mathrm{rtol}\, |S(z)|
-        + \mathrm{atol} \sum_i |w_i| \max |k| ,
+        \left| \text{error of } S(z) \right| \le \mathrm{rtol}\, \left| S(z) \right|
+        + \mathrm{atol} \sum_i \left| w_i \right| \max \left| k \right| ,
 
     .. math::
 
-        |\text{error of } \nabla S(z)| \le \mathrm{rtol}\, |\nabla S(z)|
-        + \mathrm{atol} \sum_i |w_i| \max |\nabla k| .
+        \left| \text{error of } \nabla S(z) \right| \le \mathrm{rtol}\, \left| \nabla S(z) \right|
+        + \mathrm{atol} \sum_i \left| w_i \right| \max \left| \nabla k \right| .
 
     ``field.promise(z)`` bounds both. Kernels must be smooth at zero: Gaussian; IMQ and Cauchy;
     Matern52 and Matern32, whose spacing is far smaller; a smooth `Radial` with a bandwidth.

@@ -57,7 +57,8 @@ class Culled(Tolerances):
 
         S(z) \approx \sum_{|z - x_i| \le R} w_i\, k(z, x_i) ,
         \qquad
-        k(R) \le \mathrm{atol} \max k , \quad |\nabla k(R)| \le \mathrm{atol} \max |\nabla k| .
+        k(R) \le \mathrm{atol} \max k ,
+        \quad \left| \nabla k(R) \right| \le \mathrm{atol} \max \left| \nabla k \right| .
 
     It serves kernels whose bandwidth is small against the cloud, and falls exponentially: Gaussian,
     Laplace and Matern. Sources and queries are sorted into tiles of 16. A tree of boxes finds the
