@@ -101,7 +101,8 @@ class RandomWaves:
     Parameters
     ----------
     count : int
-        The number F of waves, >= 1; there are 2 F features. 200 give errors of 0.05 at most.
+        The number F of waves, >= 1; there are 2 F features. 200 give a root mean square error of
+        0.05 at most.
 
     Raises
     ------

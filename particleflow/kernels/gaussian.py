@@ -34,8 +34,8 @@ class Gaussian(Scaled):
 
     :math:`\ell` is the bandwidth. The kernel is smooth everywhere, and positive definite in every
     dimension. The force is largest at one bandwidth, where it is :math:`e^{-1/2} / \ell`. At three
-    bandwidths k is 1 % and the force 5 % of its largest: a cloud that starts farther away may
-    stall. Every backend sums it. The literature has other units of length, which
+    bandwidths k is 1 %, and the force is 5 % of its largest value: a cloud that starts farther away
+    may stall. Every backend sums it. The literature has other units of length, which
     `from_denominator`, `from_variance` and `from_gamma` convert.
 
     Parameters

@@ -41,17 +41,17 @@ class Auto(Tolerances):
         \left| \text{error of } \nabla S(z) \right| \le \mathrm{rtol}\, \left| \nabla S(z) \right|
         + \mathrm{atol} \sum_i \left| w_i \right| \max \left| \nabla k \right| .
 
-    It is the default everywhere. Small problems are summed exactly. The choice is a pure function
-    of the problem (kernel, numbers of sources, queries and coordinates, extent, dtype, device) and
-    of the installed packages: a resumed run chooses alike. ``field.explain(z)`` and a fit's report
-    tell the choice and its reason. In more than three dimensions sums are exact unless atol >=
-    1e-4.
+    Estimators and metrics take it unless another backend is given. Small problems are summed
+    exactly. The choice is a pure function of the problem (kernel, numbers of sources, queries and
+    coordinates, extent, dtype, device) and of the installed packages: a resumed run chooses alike.
+    ``field.explain(z)`` and a fit's report tell the choice and its reason. For d > 3 sums are exact
+    below atol = 1e-4.
 
     Parameters
     ----------
     rtol : float
         Tolerance relative to the sum and, without `atol`, to its scale. Sums with 1e-8 and below
-        are mostly exact. The default is far below the error that a time step makes.
+        are mostly exact.
     atol : float, optional
         Tolerance relative to the sum's scale; `rtol` unless given.
     max_pairs : float
