@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,10 @@ def test_points_that_are_lost_stay_lost() -> None:
 
 
 # ---- the dynamics
+
+
+def test_a_torus_can_be_replaced_by_another() -> None:
+    assert replace(TORUS, high=2.0) == Torus(Gaussian(0.15), 0.0, 2.0)
 
 
 @pytest.mark.parametrize("kind", [Reflecting, Periodic])

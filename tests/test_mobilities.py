@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -325,6 +327,13 @@ def test_bad_parameters_are_refused() -> None:
         Vanilla(math.inf)
     assert Unit() == Unit()
     assert isinstance(Unit(), Linear)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("made", [partial(custom, torch.atan), partial(Induced, KL())])
+def test_a_flag_is_refused_where_h_increases_too(made: Callable[..., Mobility]) -> None:
+    with pytest.raises(TypeError, match="`allow_nonmonotone` must be True or False, got 3"):
+        made(allow_nonmonotone=3)
 
 
 D = torch.tensor(

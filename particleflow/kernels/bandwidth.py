@@ -50,21 +50,40 @@ def read_off(clouds: str, rule: Callable[[], float]) -> float:
 
 
 def median_distance(points: Any) -> float:
-    """Return the median distance between two places of a cloud, each pair with the weight m_p m_q.
+    r"""The median distance between two places of a cloud, the scale of the "median heuristic".
 
-    This is the scale of the "median heuristic". Repeats of a point are one place, so that repeats
-    and masses give the same median. The order of the rows does not matter. The cost is O(n^2 d) on
-    n <= 2000 places. From a larger cloud `particleflow.subsets` draws a part: the median of 20000
-    normal points is then right within 2 %.
+    .. math::
+
+        \operatorname{median} \left\{ \left| x_p - x_q \right| : p < q \right\} ,
+        \qquad \text{the pair } (p, q) \text{ with the weight } m_p m_q .
+
+    Repeats of a point are one place, so that repeats and masses give the same median. The order of
+    the rows does not matter. A cloud of more than 2000 places is represented by 2000 of them: the
+    median of 20000 normal points is then right within 2 %.
 
     Parameters
     ----------
-    points : (N, d) points or Cloud
+    points : (N, d) array, tensor or Cloud
+        The points, with their masses where it is a `Cloud`.
+
+    Returns
+    -------
+    float
+        The median, in units of the coordinates, > 0.
 
     Raises
     ------
+    TypeError
+        `points` are no numbers.
     ValueError
-        When all points are in one place.
+        All points are in one place, or `points` is no (N, d) array of finite numbers.
+
+    Cost: O(n^2 d), n <= 2000 places; memory O(n^2).
+
+    Source: Garreau, Jitkrittum and Kanagawa (2017).
+
+    >>> pf.kernels.median_distance([[0.0], [1.0], [3.0]])  # of 1, 2 and 3
+    2.0
     """
     cloud = as_cloud(points, "points")
     median = _median_distance(*places(cloud, MOST_POINTS))
@@ -78,11 +97,39 @@ def median_distance(points: Any) -> float:
 
 
 def default_bandwidth(points: Any) -> float:
-    """Return min(1, sqrt(d / 32)) times the median distance of points (N, d) or a Cloud.
+    r"""A bandwidth for a flow's kernel, read off the target.
+
+    .. math::
+
+        \ell = \min\left( 1, \sqrt{\frac{d}{32}} \right)
+        \operatorname{median}_{p < q} \left| y_p - y_q \right|
 
     In the plane the factor is a quarter. The median itself blurs a target that has parts. A quarter
     of it gives about 0.2 for the three rings and 0.45 for the four Gaussians, whose published
     bandwidths are 0.22 and 0.5. As d grows, distances concentrate and the factor goes to one.
+    `pf.auto_flow` ends with this bandwidth, and a flow on `KDE` without a kernel takes it.
+
+    Parameters
+    ----------
+    points : (M, d) array, tensor or Cloud
+        The target's points, with their masses where it is a `Cloud`.
+
+    Returns
+    -------
+    float
+        The bandwidth, in units of the coordinates, > 0.
+
+    Raises
+    ------
+    TypeError
+        `points` are no numbers.
+    ValueError
+        All points are in one place, or `points` is no (M, d) array of finite numbers.
+
+    Cost: O(n^2 d), n <= 2000 places, as `median_distance`.
+
+    >>> pf.kernels.default_bandwidth([[0.0, 0.0], [4.0, 0.0]])  # a quarter of 4
+    1.0
     """
     cloud = as_cloud(points, "points")
     return min(1.0, math.sqrt(cloud.dim / 32)) * median_distance(cloud)
@@ -92,7 +139,8 @@ def default_bandwidth(points: Any) -> float:
 class Bandwidth(Protocol):
     """A rule for the bandwidth of a Gaussian kernel density estimate of one cloud.
 
-    The bandwidth is the standard deviation of the Gaussian.
+    `of` takes a `Cloud` and returns the bandwidth > 0: the standard deviation of the Gaussian that
+    stands for each point, in units of the coordinates. `KDE(rule)` asks it of both clouds.
     """
 
     def of(self, cloud: Cloud) -> float: ...
@@ -109,10 +157,33 @@ def is_rule(value: Any) -> TypeGuard[Bandwidth]:
 
 @dataclass(frozen=True)
 class Median:
-    """The bandwidth factor * `median_distance`.
+    r"""The rule of the median: a factor times `median_distance`.
 
-    The factor None means that of `default_bandwidth`, min(1, sqrt(d / 32)). Cost O(n^2 d) on n <=
-    2000 places.
+    .. math::
+
+        \ell = c\, \operatorname{median}_{p < q} \left| x_p - x_q \right|
+
+    With factor 1 this blurs a cloud that has parts; None takes the factor of `default_bandwidth`.
+
+    Parameters
+    ----------
+    factor : float or None
+        c > 0. None: :math:`\min(1, \sqrt{d / 32})`.
+
+    Raises
+    ------
+    TypeError
+        `factor` is no number.
+    ValueError
+        `factor` is not positive and finite. Later, from `of`: all points of the cloud are in one
+        place.
+
+    Cost: O(n^2 d), n <= 2000 places.
+
+    Source: Garreau, Jitkrittum and Kanagawa (2017).
+
+    >>> pf.kernels.Median().of(pf.Cloud([[0.0], [1.0], [3.0]]))
+    2.0
     """
 
     factor: float | None = 1.0
@@ -131,12 +202,38 @@ class Median:
 
 @dataclass(frozen=True)
 class Scott:
-    """The bandwidth factor sigma n^{-1/(d+4)} (Scott 1992, for one bandwidth).
+    r"""Scott's rule: the best bandwidth for one Gaussian bump, up to its factor.
 
-    sigma^2 is the mean of the coordinates' variances, and n = (sum m)^2 / sum m^2. The sums go over
-    places: repeats of a point are one place with their total mass. The rule is right for one
-    Gaussian bump, and too wide for a cloud with parts. `factor = (4 / (d + 2))^{1/(d+4)}` gives
-    Silverman's rule. Cost O(N (d + log N)).
+    .. math::
+
+        \ell = c\, \sigma\, n^{-1/(d+4)} ,
+        \qquad
+        \sigma^2 = \frac{1}{d} \sum_{k=1}^{d} \operatorname{Var} x_k ,
+        \qquad
+        n = \frac{\left( \sum_p m_p \right)^2}{\sum_p m_p^2} .
+
+    The sums go over places: repeats of a point are one place with their total mass. The rule is too
+    wide for a cloud with parts. :math:`c = (4 / (d + 2))^{1/(d+4)}` gives Silverman's rule.
+
+    Parameters
+    ----------
+    factor : float
+        c > 0.
+
+    Raises
+    ------
+    TypeError
+        `factor` is no number.
+    ValueError
+        `factor` is not positive and finite. Later, from `of`: all points of the cloud are in one
+        place.
+
+    Cost: O(N (d + log N)).
+
+    Source: Scott (1992), for one bandwidth; Silverman (1986).
+
+    >>> round(pf.kernels.Scott().of(pf.Cloud([[-1.0], [1.0]])), 4)  # 2^(-1/5)
+    0.8706
     """
 
     factor: float = 1.0
@@ -160,23 +257,33 @@ class Scott:
 
 @dataclass(frozen=True)
 class CrossValidated:
-    """The bandwidth l with the largest leave-one-out likelihood.
+    r"""The rule of cross-validation: the bandwidth with the largest leave-one-out likelihood.
 
-    The logarithm of the likelihood is
+    .. math::
 
-        sum_i m_i log sum_{j not at i} m_j k_l(x_i - x_j) / ((1 - M_i) (2 pi l^2)^{d/2}).
+        \max_{\ell} \sum_i m_i \log
+        \frac{\sum_{j \text{ not at } i} m_j\, e^{-\left| x_i - x_j \right|^2 / (2 \ell^2)}}
+        {(1 - M_i)\, (2 \pi \ell^2)^{d/2}}
 
-    A point is left out together with its repeats, since l = 0 would explain repeats best. Repeats
-    are the points nearer than 1e-6 median distances, and M_i is their mass. The maximum does not
-    lie below sqrt(sum_i m_i r_i^2 / d), where r_i is the distance to the nearest point that is
-    left: below this bound each further decrease of l lowers the likelihood.
+    A point is left out together with its repeats, since :math:`\ell = 0` would explain repeats
+    best. Repeats are the points nearer than 1e-6 median distances, and :math:`M_i` is their mass.
+    The maximum does not lie below :math:`\sqrt{\sum_i m_i r_i^2 / d}`, where :math:`r_i` is the
+    distance to the nearest point that is left: below this bound each further decrease of
+    :math:`\ell` lowers the likelihood.
 
-    The search covers the median distance times 2^{k/4}, k <= 4. First it goes down in steps of 4 in
-    k, until two values in a row are worse or the bound is passed. Then it searches around the best
-    value. The cost is O(n^2 (d + 20)) on n <= 1000 places. A bandwidth found for n of a cloud's N
-    places is scaled by (n / N)^{1/(d+4)}, the rate of the best bandwidth.
+    The search covers the median distance times :math:`2^{k/4}`, k <= 4. First it goes down in steps
+    of 4 in k, until two values in a row are worse or the bound is passed. Then it searches around
+    the best value. A bandwidth found for n of a cloud's N places is scaled by
+    :math:`(n / N)^{1/(d+4)}`, the rate of the best bandwidth. `of` refuses (ValueError) a cloud
+    whose points are in one place.
+
+    Cost: O(n^2 (d + 20)), n <= 1000 places; the median distance O(n^2 d), n <= 2000.
 
     Source: Habbema, Hermans and van den Broek (1974); Duin (1976).
+
+    >>> rule = pf.kernels.CrossValidated()
+    >>> rule.of(pf.Cloud([[-1.0], [1.0]]))  # of two points: distance / sqrt(d)
+    2.0
     """
 
     def of(self, cloud: Cloud) -> float:

@@ -14,12 +14,41 @@ from particleflow.kernels.scaled import Scaled
 
 @dataclass(frozen=True)
 class Cauchy(Scaled):
-    """k = 1 / (1 + |z - y|^2 / bandwidth^2), the rational quadratic of exponent 1.
+    r"""The Cauchy kernel, the rational quadratic of exponent 1, which t-SNE uses as similarity.
 
-    t-SNE uses this similarity. The tails are lighter than those of `IMQ` and heavier than any
-    exponential. The kernel is a mixture of Gaussians whose 1 / bandwidth^2 is exponentially
-    distributed (Rasmussen and Williams 2006, equation 4.19 with alpha = 1, bandwidth^2 =
-    2 alpha l^2). It is therefore positive definite in every dimension.
+    .. math::
+
+        k(z, y) = \left( 1 + \frac{|z - y|^2}{\ell^2} \right)^{-1} ,
+        \qquad
+        \nabla_z k = -\frac{2 (z - y)}{\ell^2}\, k^2 .
+
+    :math:`\ell` is the bandwidth. The kernel is smooth everywhere. It is a mixture of Gaussians
+    whose 1 / bandwidth^2 is exponentially distributed, hence positive definite in every dimension.
+    Far away :math:`k \approx \ell^2 / |z - y|^2`: the tail is lighter than that of `IMQ` and
+    heavier than any exponential.
+
+    Parameters
+    ----------
+    bandwidth : float
+        The length :math:`\ell`, in units of the coordinates, > 0. There is no default:
+        `default_bandwidth` chooses one from the target.
+
+    Raises
+    ------
+    TypeError
+        `bandwidth` is missing or is no number.
+    ValueError
+        `bandwidth` is not positive and finite, or its square leaves float64 (below 1e-100 or above
+        1e100).
+
+    Cost: O(d) a pair, O(Q N d) for exact sums; `pf.pairwise` sums many points in O(Q + N).
+
+    Source: Rasmussen and Williams (2006), equation 4.19 with alpha = 1 and bandwidth^2 = 2 alpha
+    l^2.
+
+    >>> kernel = pf.kernels.Cauchy(1.0)
+    >>> kernel.profile(torch.tensor([0.0, 1.0, 9.0]))  # of the squared distance s
+    tensor([1.0000, 0.5000, 0.1000])
     """
 
     facts: ClassVar[Facts] = Facts(

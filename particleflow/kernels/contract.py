@@ -22,9 +22,22 @@ COINCIDENT = 1e-15
 
 @runtime_checkable
 class Kernel(Protocol):
-    """A kernel as sums over pairs need it.
+    r"""A radial kernel as sums over pairs need it.
 
-    Each method maps s = |z - y|^2 elementwise. s may have any shape.
+    .. math::
+
+        k(z, y) = \varphi(s) , \qquad s = \left| z - y \right|^2 ,
+
+    .. math::
+
+        \nabla_z k = 2 \varphi'(s)\, (z - y) ,
+        \qquad
+        \Delta_z k = 4 s\, \varphi''(s) + 2 d\, \varphi'(s) .
+
+    `profile` is :math:`\varphi`, `slope` its derivative in s (not in the distance) and `curvature`
+    the second. Each maps s >= 0 elementwise; s may have any shape, in float32 or float64. `profile`
+    and `slope` must be finite at every s, s = 0 too. `pf.testing.check_kernel` tries a kernel of
+    your own.
     """
 
     def profile(self, s: Tensor) -> Tensor: ...
@@ -34,7 +47,11 @@ class Kernel(Protocol):
 
 @runtime_checkable
 class PositiveKernel(Kernel, Protocol):
-    """A kernel with k > 0, so that the logarithm of its sum exists."""
+    r"""A kernel with k > 0, so that the logarithm of its sum exists.
+
+    `log_profile` is :math:`\log \varphi(s)`, and `log_slope` its derivative in s. They stay finite
+    where `profile` underflows.
+    """
 
     def log_profile(self, s: Tensor) -> Tensor: ...
     def log_slope(self, s: Tensor) -> Tensor: ...
@@ -42,18 +59,22 @@ class PositiveKernel(Kernel, Protocol):
 
 @runtime_checkable
 class ScaledKernel(Kernel, Protocol):
-    """A kernel that declares its unit of length: k_l(s) = k_1(s / l^2), l = `bandwidth`.
+    r"""A kernel that declares its unit of length.
+
+    .. math::
+
+        k_{\ell}(s) = k_1\left( \frac{s}{\ell^2} \right) , \qquad \ell = \text{bandwidth} .
 
     The method `with_bandwidth` is the declaration; an attribute `bandwidth` alone declares nothing.
     Two kernels of one family and one bandwidth must be equal and hash alike, as frozen dataclasses
     do. `Auto`, `Mesh` and `Fourier` may then sum the kernel fast. Every other kernel is summed
-    exactly.
+    exactly. A declaration that is false at the distances tried is refused (ValueError).
     """
 
     @property
     def bandwidth(self) -> float: ...
     def with_bandwidth(self, bandwidth: float) -> ScaledKernel:
-        """Return the member of the family with another bandwidth."""
+        """The member of the family with another bandwidth, in units of the coordinates."""
         ...
 
 

@@ -17,9 +17,16 @@ from particleflow.kernels.declared import as_kernel
 
 @runtime_checkable
 class FeatureMap(Protocol):
-    """A map from z (Q, d) to features (Q, D).
+    r"""A map from points to features, and the gradient of their combinations.
 
-    Its `gradient` is that of features(z) @ c in z, (Q, d), for c (D,).
+    .. math::
+
+        z \in \mathbb{R}^d \mapsto \varphi(z) \in \mathbb{R}^D ,
+        \qquad
+        \nabla_z \left( \varphi(z) \cdot c \right) .
+
+    For z (Q, d), `features` gives (Q, D). For z (Q, d) and c (D,), `gradient` gives the gradient of
+    features(z) @ c in z, (Q, d). Both keep the dtype and the device of z.
     """
 
     def features(self, z: Tensor) -> Tensor: ...
@@ -35,22 +42,45 @@ class CurvedMap(FeatureMap, Protocol):
 
 @dataclass(frozen=True)
 class FeatureKernel:
-    """The kernel k(z, y) = sum_f features_f(z) features_f(y).
+    r"""The kernel of explicit features, whose sums need no pairs.
 
-    It is positive semidefinite, of rank D at most. It serves where only sums over clouds are
-    needed: in `pf.mmd_flow`, `MMD` and the metrics of that name. A step takes O((N + M) D)
-    operations.
+    .. math::
+
+        k(z, y) = \sum_{f=1}^{D} \varphi_f(z)\, \varphi_f(y) ,
+        \qquad
+        \nabla_z k = \sum_{f=1}^{D} \varphi_f(y)\, \nabla \varphi_f(z) .
+
+    The kernel is positive semidefinite, of rank D at most. It serves where only sums over clouds
+    are needed: in `pf.mmd_flow`, `MMD` and the metrics of that name. It is no function of a
+    distance, so that backends of `pf.pairwise` are not used.
 
     Parameters
     ----------
     map : FeatureMap
-        Such as `Neurons`: an MMD flow with it is the training of a two-layer network.
+        Gives features (Q, D) and the gradient of their combinations, such as `Neurons`: an MMD flow
+        with it is the training of a two-layer network.
 
     Attributes
     ----------
     in_space : bool
-        Are the points those of a space, in which particles can be compared with the target's? False
-        where they are the parameters of a model, as neurons are.
+        Whether the points are those of a space, in which particles can be compared with the
+        target's. False where they are the parameters of a model, as neurons are.
+
+    Raises
+    ------
+    TypeError
+        `map` is a class, or has no `features` and `gradient`.
+
+    Cost: O((N + M) D) a step, beside the features themselves.
+
+    Source: Aronszajn (1950) for kernels as inner products.
+
+    >>> kernel = pf.kernels.FeatureKernel(pf.kernels.Neurons([[1.0], [2.0]]))
+    >>> student = torch.tensor([[1.0, 0.0, 1.0]])  # f(x) = x
+    >>> teacher = torch.tensor([[1.0, 0.0, 3.0], [1.0, 0.0, 1.0]])  # f(x) = 2 x
+    >>> risk = pf.metrics.MMD2(kernel)(student, teacher)
+    >>> round(risk, 4)  # the mean of x^2 over the data 1 and 2
+    2.5
     """
 
     map: FeatureMap

@@ -19,9 +19,41 @@ def _laplacian(p: Pair) -> Any:
 
 @dataclass(frozen=True)
 class IMQ(Scaled):
-    """The inverse multiquadric kernel k = (1 + |z - y|^2 / bandwidth^2)^{-1/2}.
+    r"""The inverse multiquadric kernel, whose heavy tail pulls over long distances.
 
-    The kernel has heavy tails: it pulls over long distances.
+    .. math::
+
+        k(z, y) = \left( 1 + \frac{|z - y|^2}{\ell^2} \right)^{-1/2} ,
+        \qquad
+        \nabla_z k = -\frac{z - y}{\ell^2}\, k^3 .
+
+    :math:`\ell` is the bandwidth. The kernel is smooth everywhere, and positive definite in every
+    dimension. Far away :math:`k \approx \ell / |z - y|` and the force falls as
+    :math:`\ell / |z - y|^2`, where that of a Gaussian vanishes: a cloud that starts many bandwidths
+    away still feels the target. The price is less detail near the target. No pair may be left out,
+    so that `Culled` refuses it.
+
+    Parameters
+    ----------
+    bandwidth : float
+        The length :math:`\ell`, in units of the coordinates, > 0. There is no default:
+        `default_bandwidth` chooses one from the target.
+
+    Raises
+    ------
+    TypeError
+        `bandwidth` is missing or is no number.
+    ValueError
+        `bandwidth` is not positive and finite, or its square leaves float64 (below 1e-100 or above
+        1e100).
+
+    Cost: O(d) a pair, O(Q N d) for exact sums; `pf.pairwise` sums many points in O(Q + N).
+
+    Source: Gorham and Mackey (2017), with the exponent -1/2.
+
+    >>> kernel = pf.kernels.IMQ(1.0)
+    >>> kernel.profile(torch.tensor([0.0, 3.0, 99.0]))  # of the squared distance s
+    tensor([1.0000, 0.5000, 0.1000])
     """
 
     facts: ClassVar[Facts] = Facts(

@@ -29,7 +29,48 @@ def _odd_52(c: float, r: Array) -> tuple[Array, Array, Array]:
 
 @dataclass(frozen=True)
 class Matern32(Scaled):
-    """k = (1 + a) exp(-a), a = sqrt(3) |z - y| / bandwidth."""
+    r"""The Matern kernel of order 3/2.
+
+    .. math::
+
+        k(z, y) = (1 + a)\, e^{-a} ,
+        \qquad
+        a = \frac{\sqrt{3}\, \left| z - y \right|}{\ell} ,
+        \qquad
+        \nabla_z k = -\frac{3}{\ell^2}\, (z - y)\, e^{-a} ,
+
+    .. math::
+
+        \hat k(\omega) \propto
+        \left( \frac{3}{\ell^2} + \left| \omega \right|^2 \right)^{-(d+3)/2} .
+
+    :math:`\ell` is the bandwidth. k has two continuous derivatives and no kink; its third
+    derivative jumps at :math:`z = y`. It lies between `Laplace`, which has a kink, and `Matern52`,
+    which is smoother: more detail than a Gaussian kernel, without hops of the particles.
+
+    Parameters
+    ----------
+    bandwidth : float
+        The length :math:`\ell`, in units of the coordinates, > 0. There is no default:
+        `default_bandwidth` chooses one from the target.
+
+    Raises
+    ------
+    TypeError
+        `bandwidth` is missing or is no number.
+    ValueError
+        `bandwidth` is not positive and finite, or its square leaves float64 (below 1e-100 or above
+        1e100).
+
+    Cost: O(d) a pair, O(Q N d) for exact sums; O((N + Q) log N) on the line, where points are
+    sorted.
+
+    Source: Rasmussen and Williams (2006), equation 4.17; the spectrum, equation 4.15.
+
+    >>> kernel = pf.kernels.Matern32(3**0.5)  # a is the distance
+    >>> kernel.profile(torch.tensor([0.0, 1.0, 2.0]) ** 2)  # 1, 2/e, 3/e^2
+    tensor([1.0000, 0.7358, 0.4060])
+    """
 
     facts: ClassVar[Facts] = Facts(
         kinked=False,
@@ -77,6 +118,7 @@ class Matern32(Scaled):
         return -1.5 / (self.bandwidth**2 * (1 + self._a(s)))
 
     def spectrum(self, omega2: Tensor, d: int) -> Tensor:
+        """The Fourier transform of k at |omega|^2 = omega2 in R^d, elementwise."""
         return matern_spectrum(1.5, self.bandwidth, omega2, d)
 
     def _a(self, s: Tensor) -> Tensor:
@@ -85,7 +127,47 @@ class Matern32(Scaled):
 
 @dataclass(frozen=True)
 class Matern52(Scaled):
-    """k = (1 + a + a^2 / 3) exp(-a), a = sqrt(5) |z - y| / bandwidth."""
+    r"""The Matern kernel of order 5/2.
+
+    .. math::
+
+        k(z, y) = \left( 1 + a + \frac{a^2}{3} \right) e^{-a} ,
+        \qquad
+        a = \frac{\sqrt{5}\, \left| z - y \right|}{\ell} ,
+
+    .. math::
+
+        \nabla_z k = -\frac{5}{3 \ell^2}\, (z - y)\, (1 + a)\, e^{-a} ,
+        \qquad
+        \hat k(\omega) \propto
+        \left( \frac{5}{\ell^2} + \left| \omega \right|^2 \right)^{-(d+5)/2} .
+
+    :math:`\ell` is the bandwidth. k has four continuous derivatives and no kink. Its tail falls as
+    :math:`a^2 e^{-a}`, more slowly than a Gaussian's, so that it pulls from farther away.
+
+    Parameters
+    ----------
+    bandwidth : float
+        The length :math:`\ell`, in units of the coordinates, > 0. There is no default:
+        `default_bandwidth` chooses one from the target.
+
+    Raises
+    ------
+    TypeError
+        `bandwidth` is missing or is no number.
+    ValueError
+        `bandwidth` is not positive and finite, or its square leaves float64 (below 1e-100 or above
+        1e100).
+
+    Cost: O(d) a pair, O(Q N d) for exact sums; O((N + Q) log N) on the line, where points are
+    sorted.
+
+    Source: Rasmussen and Williams (2006), equation 4.17; the spectrum, equation 4.15.
+
+    >>> kernel = pf.kernels.Matern52(5**0.5)  # a is the distance
+    >>> kernel.profile(torch.tensor([0.0, 1.0, 3.0]) ** 2)  # 1, (7/3)/e, 7/e^3
+    tensor([1.0000, 0.8584, 0.3485])
+    """
 
     facts: ClassVar[Facts] = Facts(
         kinked=False,
@@ -134,6 +216,7 @@ class Matern52(Scaled):
         return -5 / (6 * self.bandwidth**2) * (1 + a) / (1 + a + a**2 / 3)
 
     def spectrum(self, omega2: Tensor, d: int) -> Tensor:
+        """The Fourier transform of k at |omega|^2 = omega2 in R^d, elementwise."""
         return matern_spectrum(2.5, self.bandwidth, omega2, d)
 
     def _a(self, s: Tensor) -> Tensor:
@@ -141,7 +224,13 @@ class Matern52(Scaled):
 
 
 def matern_spectrum(nu: float, bandwidth: float, omega2: Tensor, d: int) -> Tensor:
-    """Return the spectrum of the Matern kernel of order nu in d dimensions.
+    r"""The spectrum of the Matern kernel of order nu in d dimensions.
+
+    .. math::
+
+        \hat k(\omega) = \frac{2^d \pi^{d/2}\, \Gamma(\nu + d/2)}{\Gamma(\nu)}
+        \left( \frac{2 \nu}{\ell^2} \right)^{\nu}
+        \left( \frac{2 \nu}{\ell^2} + \left| \omega \right|^2 \right)^{-(\nu + d/2)}
 
     Source: Rasmussen and Williams (2006), equation 4.15.
     """

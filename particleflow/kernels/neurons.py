@@ -27,7 +27,21 @@ class Activation(Protocol):
 
 @dataclass(frozen=True)
 class ReLU:
-    """The activation max(u, 0), with slope 0 at 0."""
+    r"""The rectifier, an activation of `Neurons`.
+
+    .. math::
+
+        s(u) = \max(u, 0) , \qquad s'(u) = 1 \text{ for } u > 0, \text{ else } 0 .
+
+    It is unbounded, and so is the kernel of its neurons. The slope at 0 is 0.
+
+    Cost: O(1) an element.
+
+    Source: Nair and Hinton (2010).
+
+    >>> pf.kernels.ReLU().value(torch.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
 
     def value(self, u: Tensor) -> Tensor:
         return u.clamp_min(0)
@@ -38,7 +52,21 @@ class ReLU:
 
 @dataclass(frozen=True)
 class Tanh:
-    """The activation tanh u."""
+    r"""The hyperbolic tangent, a bounded activation of `Neurons`.
+
+    .. math::
+
+        s(u) = \tanh u , \qquad s'(u) = 1 - \tanh^2 u .
+
+    Without output weights the kernel of its neurons is bounded by 1.
+
+    Cost: O(1) an element.
+
+    Source: LeCun, Bottou, Orr and Mueller (1998).
+
+    >>> pf.kernels.Tanh().slope(torch.tensor([0.0]))
+    tensor([1.])
+    """
 
     def value(self, u: Tensor) -> Tensor:
         return u.tanh()
@@ -49,7 +77,21 @@ class Tanh:
 
 @dataclass(frozen=True)
 class Erf:
-    """The activation erf u."""
+    r"""The error function, a bounded activation of `Neurons`.
+
+    .. math::
+
+        s(u) = \operatorname{erf} u , \qquad s'(u) = \frac{2}{\sqrt{\pi}}\, e^{-u^2} .
+
+    Its means over Gaussian data are known in closed form.
+
+    Cost: O(1) an element.
+
+    Source: Williams (1998).
+
+    >>> pf.kernels.Erf().slope(torch.tensor([0.0]))  # 2 / sqrt(pi)
+    tensor([1.1284])
+    """
 
     def value(self, u: Tensor) -> Tensor:
         return torch.erf(u)
@@ -60,29 +102,57 @@ class Erf:
 
 @dataclass(frozen=True, init=False, eq=False)
 class Neurons:
-    """The features of a neuron th over data x_1..x_n in R^p.
+    r"""The features of neurons over data, with which an MMD flow trains a two-layer network.
 
-        features_j(th) = phi(th, x_j) / sqrt(n),    phi(th, x) = a s(w . x + b),
+    .. math::
 
-    with th = (w, b, a) in R^{p + 2}.
+        \varphi_j(\theta) = \frac{1}{\sqrt{n}}\, \phi(\theta, s_j) ,
+        \qquad
+        \phi(\theta, s) = a\, \sigma(w \cdot s + b) ,
+        \qquad
+        \theta = (w, b, a) ,
 
-    A cloud of neurons th_1..th_N with masses m is the network f(x) = sum_i m_i phi(th_i, x). The
-    kernel is k(th, th') = E_x[phi(th, x) phi(th', x)]. The mean square over the data of student
-    minus teacher equals MMD^2 between their clouds, for any numbers of neurons. MMD flow of the
-    student's neurons is gradient descent of half of this risk, N times faster: v = -N d(risk / 2) /
-    dth_i (Arbel, Korba, Salim and Gretton 2019).
+    over data :math:`s_1 \ldots s_n` in :math:`\mathbb{R}^p`; :math:`\sigma` is the activation, and
+    a neuron :math:`\theta` a point of :math:`\mathbb{R}^{p+2}`. A cloud of neurons with masses m is
+    the network :math:`f(s) = \sum_i m_i\, \phi(\theta_i, s)`.
 
-    The same kernel over other data gives the validation risk,
-    `pf.metrics.MMD2(FeatureKernel(Neurons(other)))`. Cost O(Q n p).
+    The kernel is :math:`k(\theta, \theta') = \mathbb{E}_s[\phi(\theta, s)\, \phi(\theta', s)]`. The
+    mean square over the data of student minus teacher equals MMD^2 between their clouds, for any
+    numbers of neurons. The MMD flow of the student's neurons is gradient descent of half of this
+    risk, N times faster: :math:`v = -N\, \partial (\text{risk} / 2) / \partial \theta_i`. The same
+    kernel over other data gives the validation risk,
+    ``pf.metrics.MMD2(FeatureKernel(Neurons(other)))``.
 
     Parameters
     ----------
-    data : (n, p) points
+    data : (n, p) array or tensor
+        The inputs :math:`s_j`. A copy is kept, in its dtype; numbers that are no floats become
+        float64.
     activation : Activation
         `ReLU`, `Tanh` or `Erf`, or any object with `value` and `slope`.
     output_weight : bool
-        False: a = 1 and th = (w, b) in R^{p + 1}. With a bounded activation the kernel is then
-        bounded, and plain flow stalls as it does with a Gaussian kernel.
+        False: a = 1 and :math:`\theta = (w, b)` in :math:`\mathbb{R}^{p+1}`. With a bounded
+        activation the kernel is then bounded, and plain flow stalls as it does with a Gaussian
+        kernel.
+
+    Raises
+    ------
+    TypeError
+        `data` is no array of numbers, `activation` is a class or lacks a method, or `output_weight`
+        is no bool.
+    ValueError
+        `data` is not two-dimensional, empty or not finite. Later: neurons have other than `dim`
+        coordinates.
+
+    Cost: O(Q n p) for Q neurons.
+
+    Source: Arbel, Korba, Salim and Gretton (2019).
+
+    >>> neurons = pf.kernels.Neurons([[1.0], [2.0]])
+    >>> neurons.dim
+    3
+    >>> neurons.features(torch.tensor([[1.0, 0.0, 1.0]]))  # (1, 2) / sqrt(2)
+    tensor([[0.7071, 1.4142]])
     """
 
     data: Points
@@ -107,16 +177,16 @@ class Neurons:
 
     @property
     def dim(self) -> int:
-        """The number of parameters of a neuron: p + 2, or p + 1 without an output weight."""
+        """The number of parameters of a neuron, p + 2, or p + 1 without an output weight."""
         return self.data.shape[1] + 1 + self.output_weight
 
     def features(self, z: Queries) -> Float[Tensor, "Q n"]:
-        """Return the features (Q, n) of z (Q, dim)."""
+        """The features (Q, n) of neurons z (Q, dim): a sigma(w . s_j + b) / sqrt(n)."""
         sent = self.activation.value(self._fed(z))
         return (z[:, -1:] * sent if self.output_weight else sent) / math.sqrt(len(self.data))
 
     def gradient(self, z: Queries, c: Float[Tensor, "n"]) -> Gradients:
-        """Return the gradient of features(z) @ c in (w, b, a), (Q, dim)."""
+        """The gradient of features(z) @ c in z = (w, b, a), (Q, dim), for c (n,)."""
         c = c / math.sqrt(len(self.data))
         fed = self._fed(z)
         back = self.activation.slope(fed) * c

@@ -78,37 +78,56 @@ class Waves:
 
 @dataclass(frozen=True, init=False)
 class Periodic(FeatureKernel):
-    """The kernel of a torus: k summed over all images of a point in a box with sides L.
+    r"""The kernel of a torus: k summed over all images of a point in a box.
 
-        k_L(z, y) = sum_n k(z - y + n L) = sum_m c_m cos(omega_m . (z - y)),   omega_m = 2 pi m / L,
+    .. math::
 
-    c_m = spectrum(omega_m) / (L_1 ... L_d) by Poisson's formula. Modes are left out whose sum is
-    below 1e-14 of k(0). It serves where sums go over explicit features: `pf.mmd_flow`, `MMD` and
-    the metrics of that name. A step costs O((N + M) D) for D features, about
+        k_L(z, y) = \sum_{n \in \mathbb{Z}^d} k(z - y + n L)
+        = \sum_{m \in \mathbb{Z}^d} c_m \cos\left( \omega_m \cdot (z - y) \right) ,
 
-        D = (2.7 L / bandwidth)^d    for a Gaussian.
+    .. math::
+
+        \omega_m = \frac{2 \pi m}{L} ,
+        \qquad
+        c_m = \frac{\hat k(\omega_m)}{L_1 \cdots L_d} ,
+
+    by Poisson's formula; :math:`L_i` are the sides of the box. Modes are left out whose sum is
+    below 1e-14 of k(0). The kernel serves where sums go over explicit features: `pf.mmd_flow`,
+    `MMD` and the metrics of that name. The kernel alone is periodic: particles are kept in the box
+    by `pf.integrators.Periodic`.
 
     Parameters
     ----------
     kernel : Kernel
         A built-in kernel whose spectrum falls fast: `Gaussian`.
-    low, high : float, or one for each axis
-        The sides of the box, finite.
+    low : float or sequence
+        The lower ends of the box, one number for all axes or one for each, finite.
+    high : float or sequence
+        The upper ends, above `low`.
 
     Raises
     ------
     TypeError
-        The kernel states no spectrum.
+        `kernel` states no spectrum, or `low` or `high` is no number.
     ValueError
-        low >= high or infinite; the spectrum needs more than 8192 modes.
+        `low` is not below `high` or one is infinite; they have different lengths; the spectrum
+        needs more than 8192 modes or does not fall fast.
 
-    >>> torus = pf.kernels.Periodic(pf.kernels.Gaussian(0.2), 0.0, 1.0)     # doctest: +SKIP
-    >>> flow = pf.mmd_flow(torus)                                           # doctest: +SKIP
+    Cost: O((N + M) D) a step for D features, about (2.7 L / bandwidth)^d for a Gaussian.
+
+    Source: Stein and Weiss (1971), chapter VII, for Poisson's formula.
+
+    >>> torus = pf.kernels.Periodic(pf.kernels.Gaussian(0.1), 0.0, 1.0)
+    >>> near = torus.map.features(torch.tensor([[0.05], [0.95]]))  # 0.1 apart
+    >>> near @ near.T  # 1 and e^-1/2
+    tensor([[1.0000, 0.6065],
+            [0.6065, 1.0000]])
     """
 
     kernel: Kernel
     low: float | tuple[float, ...]
     high: float | tuple[float, ...]
+    map: FeatureMap = field(init=False)
     in_space: ClassVar[bool] = True
 
     def __init__(

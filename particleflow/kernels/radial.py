@@ -14,12 +14,46 @@ from particleflow.kernels.scaled import squarable
 
 @dataclass(frozen=True)
 class Radial:
-    """A user's kernel k = of(s), s = |z - y|^2, such as `Radial(lambda s: 1 / (1 + s) ** 2)`.
+    r"""A user's kernel: any smooth function of the squared distance.
 
-    Slope and curvature come from automatic differentiation of `of` in s (not through pairs).
-    `of` must therefore be smooth at s = 0. With a `bandwidth`, k = of(s / bandwidth^2): the kernel
-    declares its scale, and many points are summed fast (see `ScaledKernel`). Without a `bandwidth`,
-    the kernel is summed exactly.
+    .. math::
+
+        k(z, y) = \varphi(s) ,
+        \qquad
+        s = \frac{|z - y|^2}{\ell^2} ,
+        \qquad
+        \nabla_z k = \frac{2}{\ell^2}\, \varphi'(s)\, (z - y) .
+
+    :math:`\varphi` is `of`, and :math:`\ell` the bandwidth, or 1 without one. The derivatives in s
+    come from automatic differentiation of `of`, not through pairs. `of` must be smooth at s = 0.
+    The kernel is positive definite in every dimension exactly where `of` is a mixture of decaying
+    exponentials of s (completely monotone).
+
+    Parameters
+    ----------
+    of : callable
+        Maps s >= 0, a tensor of any shape, elementwise with functions of torch, such as
+        `lambda s: 1 / (1 + s) ** 2`.
+    bandwidth : float, optional
+        The length :math:`\ell`, in units of the coordinates, > 0. It declares the scale, and many
+        points are then summed fast (see `ScaledKernel`). Without it s is in squared units of the
+        coordinates, and the kernel is summed exactly.
+
+    Raises
+    ------
+    TypeError
+        `of` is no function, or `bandwidth` no number.
+    ValueError
+        `bandwidth` is not positive and finite, or its square leaves float64.
+
+    Cost: O(d) a pair, and up to two differentiations of `of` at each.
+
+    Source: Schoenberg (1938) for the positive definite ones.
+
+    >>> kernel = pf.kernels.Radial(lambda s: 1 / (1 + s) ** 2, bandwidth=2.0)
+    >>> s = torch.tensor([0.0, 4.0])
+    >>> kernel.profile(s), kernel.slope(s)  # slope: -2 / (1 + s / 4)^3 / 4
+    (tensor([1.0000, 0.2500]), tensor([-0.5000, -0.0625]))
     """
 
     of: Callable[[Tensor], Tensor]
@@ -37,7 +71,7 @@ class Radial:
             )
 
     def with_bandwidth(self, bandwidth: float) -> Radial:
-        """Return the same formula in another unit of length."""
+        """The same formula in another unit of length."""
         return replace(self, bandwidth=bandwidth)
 
     def profile(self, s: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class Scaled:
     bandwidth: float = cast("float", None)  # None is refused below, by name
 
     def with_bandwidth(self: S, bandwidth: float) -> S:
-        """Return the same kernel with another bandwidth."""
+        """The same kernel with another bandwidth, in units of the coordinates."""
         return replace(self, bandwidth=bandwidth)
 
     def __post_init__(self) -> None:

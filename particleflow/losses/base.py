@@ -16,7 +16,21 @@ Own = TypeVar("Own", bound="Pair")
 
 @runtime_checkable
 class Loss(Protocol):
-    """phi, psi and their link, elementwise in d; `objective` is J on samples."""
+    r"""A pair of functions whose maximum teaches a function d the density ratio.
+
+    .. math::
+
+        J(d) = \mathbb{E}_p\, \varphi(d) + \mathbb{E}_q\, \psi(d) ,
+        \qquad
+        r = \frac{p}{q} = -\frac{\psi'(d)}{\varphi'(d)} \text{ at the maximum.}
+
+    All but `objective` and `normalised` map a tensor elementwise, in its dtype. `phi_slope` and
+    `psi_slope` are the derivatives. `ratio` is r(d), `log_ratio` its logarithm on the open interval
+    `domain`, `log_ratio_slope` the derivative, and `inverse` the d of a given log r. `constrain`
+    maps any number onto the domain, with log r increasing. `objective` is J, a scalar, from d at
+    the target's points (M,) and at the current ones (N,). `normalised` gives the loss whose link
+    holds for a learned d.
+    """
 
     @property
     def domain(self) -> tuple[float, float]: ...
@@ -71,7 +85,12 @@ class Pair(ABC):
         return log_ratio
 
     def constrain(self, u: Tensor) -> Tensor:
-        """R onto the domain: u, lower + softplus(u), or upper - softplus(-u).
+        r"""Any number on the domain, with log r increasing in it.
+
+        .. math::
+
+            u , \qquad \text{lower} + \log(1 + e^u)
+            \qquad \text{or} \qquad \text{upper} - \log(1 + e^{-u}) .
 
         It is held one rounding inside the domain. Its gradient is 0 where it is held.
         """
@@ -88,26 +107,59 @@ class Pair(ABC):
         target_weights: Weights = None,
         current_weights: Weights = None,
     ) -> Tensor:
-        """J = sum_j b_j phi(d(y_j)) + sum_i a_i psi(d(x_i)), a scalar.
+        r"""J on samples.
 
-        target = d(y) (M,) with the weights b, current = d(x) (N,) with the weights a. None: 1 / M
-        and 1 / N.
+        .. math::
+
+            J = \sum_j b_j\, \varphi(d(y_j)) + \sum_i a_i\, \psi(d(x_i))
+
+        Parameters
+        ----------
+        target, current : tensor
+            d at the target's points (M,) and at the current ones (N,).
+        target_weights, current_weights : tensor, optional
+            b (M,) and a (N,), each of sum 1. None: 1 / M and 1 / N.
+
+        Returns
+        -------
+        tensor
+            A scalar, to be maximised.
         """
         return mean(self.phi(target), target_weights) + mean(self.psi(current), current_weights)
 
     def normalised(self: Own, current: Tensor, *, weights: Weights = None) -> Own:
-        """The loss whose link holds, given d (N,) on the whole current cloud.
+        """The loss whose link holds: this one itself, except for `DonskerVaradhan`.
 
-        That is this loss itself, except for `DonskerVaradhan`.
+        Parameters
+        ----------
+        current : tensor
+            d at all current points, (N,).
+        weights : tensor, optional
+            Their weights (N,), of sum 1. None: 1 / N.
+
+        Returns
+        -------
+        Loss
         """
         return self
 
     def optimum(self, divergence: float) -> float:
-        """The largest J, from the value of the divergence in which the class states it."""
+        """The largest J, from the divergence in which the class states it.
+
+        Parameters
+        ----------
+        divergence : float
+            JS, KL(p || q), chi^2(p || q), H^2 or KL(q || p), as the class says.
+
+        Returns
+        -------
+        float
+            The largest J.
+        """
         return self.largest[0] * divergence + self.largest[1]
 
     def f(self, r: Tensor) -> Tensor:
-        """r phi(d) + psi(d) at the optimal d, convex in r. f(1) and f'(1) need not be 0."""
+        """r phi(d) + psi(d) at the optimal d, convex in r > 0; f(1) and f'(1) need not be 0."""
         d = self.inverse(torch.log(r))
         return r * self.phi(d) + self.psi(d)
 

@@ -15,9 +15,28 @@ from particleflow.losses.base import Direct, Pair, Weights, inside, mean
 
 @dataclass(frozen=True)
 class KLIEP(Direct):
-    """phi = log d, psi = -d, d > 0. r = d. Largest J: KL(p || q) - 1.
+    r"""The loss whose function is the ratio itself, by a bound of KL from below.
+
+    .. math::
+
+        \max_{d > 0}\; \mathbb{E}_p \log d - \mathbb{E}_q\, d
+        = \mathrm{KL}(p \,\|\, q) - 1 ,
+        \qquad
+        r = d ,
+
+    with the target p, the current distribution q and the ratio :math:`r = p / q`. d must be
+    positive: :math:`\varphi = -\infty` elsewhere, and `constrain` maps a network's output there.
+    Large ratios on few current points make the second mean noisy.
+
+    Cost: O(1) a number; O(N + M) for `objective`.
 
     Source: Sugiyama et al. (2008).
+
+    >>> loss = pf.losses.KLIEP()
+    >>> r = torch.tensor([0.5, 1.5])  # p = (1/4, 3/4) and q = (1/2, 1/2)
+    >>> d = loss.inverse(r.log())
+    >>> loss.objective(d, d, target_weights=r / 2)  # KL(p || q) - 1
+    tensor(-0.8692)
     """
 
     largest: ClassVar[tuple[float, float]] = (1.0, -1.0)
@@ -37,9 +56,28 @@ class KLIEP(Direct):
 
 @dataclass(frozen=True)
 class NWJ(Pair):
-    """phi = d, psi = -e^{d-1}. log r = d - 1. Largest J: KL(p || q).
+    r"""The bound of KL whose function is the log ratio plus one.
+
+    .. math::
+
+        \max_d\; \mathbb{E}_p\, d - \mathbb{E}_q\, e^{d - 1}
+        = \mathrm{KL}(p \,\|\, q) ,
+        \qquad
+        \log r = d - 1 ,
+
+    with the target p, the current distribution q and the ratio :math:`r = p / q`. Any d gives a
+    lower bound of KL, and its mean over minibatches is J itself, unlike that of `DonskerVaradhan`.
+    It is `KLIEP` in the logarithm of its function: d may be any number.
+
+    Cost: O(1) a number; O(N + M) for `objective`.
 
     Source: Nguyen, Wainwright and Jordan (2010).
+
+    >>> loss = pf.losses.NWJ()
+    >>> r = torch.tensor([0.5, 1.5])  # p = (1/4, 3/4) and q = (1/2, 1/2)
+    >>> d = loss.inverse(r.log())
+    >>> loss.objective(d, d, target_weights=r / 2)  # KL(p || q)
+    tensor(0.1308)
     """
 
     def psi(self, d: Tensor) -> Tensor:
@@ -57,17 +95,48 @@ class NWJ(Pair):
 
 @dataclass(frozen=True)
 class DonskerVaradhan(Pair):
-    """J = E_p d - log E_q e^d, which is no mean of a psi. log r = d - c, c = log E_q e^d.
+    r"""The bound of KL that does not see a constant in its function.
 
-    J is the maximum over numbers c of E_p [d - c] + E_q [1 - e^{d-c}]. So phi = d - c and
-    psi = 1 - e^{d-c} are a pair for every c, with the gradient of J at c = log E_q e^d. J does not
-    change when a number is added to d, so that a learned d alone does not tell r.
+    .. math::
 
-    `objective` is J itself, whatever c = `normaliser` is. `normalised` gives the loss with the c of
-    a learned d, whose link then holds. Largest J: KL(p || q). The logarithm of a minibatch's mean
-    is too small on average, and J too large.
+        \max_d\; \mathbb{E}_p\, d - \log \mathbb{E}_q\, e^d
+        = \mathrm{KL}(p \,\|\, q) ,
+        \qquad
+        \log r = d - c , \quad c = \log \mathbb{E}_q\, e^d ,
+
+    with the target p, the current distribution q and the ratio :math:`r = p / q`. J is no mean of a
+    :math:`\psi`. It is the maximum over numbers c of
+    :math:`\mathbb{E}_p [d - c] + \mathbb{E}_q [1 - e^{d - c}]`. So :math:`\varphi = d - c` and
+    :math:`\psi = 1 - e^{d - c}` are a pair for every c, with the gradient of J at that c. J does
+    not change when a number is added to d, so that a learned d alone does not tell r.
+
+    `objective` is J itself, whatever c is. `normalised` gives the loss with the c of a learned d,
+    whose link then holds. For each d the bound is at least that of `NWJ`. But the logarithm of a
+    minibatch's mean is too small on average, and J too large.
+
+    Parameters
+    ----------
+    normaliser : float
+        c, finite.
+
+    Raises
+    ------
+    TypeError
+        `normaliser` is no number.
+    ValueError
+        `normaliser` is infinite or NaN.
+
+    Cost: O(1) a number; O(N + M) for `objective`.
 
     Source: Belghazi et al. (2018).
+
+    >>> loss = pf.losses.DonskerVaradhan()
+    >>> r = torch.tensor([0.5, 1.5])  # p = (1/4, 3/4) and q = (1/2, 1/2)
+    >>> d = r.log() + 7
+    >>> loss.objective(d, d, target_weights=r / 2)  # KL(p || q)
+    tensor(0.1308)
+    >>> loss.normalised(d).ratio(d)
+    tensor([0.5000, 1.5000])
     """
 
     normaliser: float = 0.0
@@ -98,21 +167,72 @@ class DonskerVaradhan(Pair):
         target_weights: Weights = None,
         current_weights: Weights = None,
     ) -> Tensor:
-        """J = sum_j b_j d(y_j) - log sum_i a_i e^{d(x_i)}, a scalar."""
+        r"""J on samples, whatever `normaliser` is.
+
+        .. math::
+
+            J = \sum_j b_j\, d(y_j) - \log \sum_i a_i\, e^{d(x_i)}
+
+        Parameters
+        ----------
+        target, current : tensor
+            d at the target's points (M,) and at the current ones (N,).
+        target_weights, current_weights : tensor, optional
+            b (M,) and a (N,), each of sum 1. None: 1 / M and 1 / N.
+
+        Returns
+        -------
+        tensor
+            A scalar, to be maximised.
+        """
         return mean(target, target_weights) - _log_mean_exp(current, current_weights)
 
     def normalised(self, current: Tensor, *, weights: Weights = None) -> DonskerVaradhan:
-        """The loss with c = log sum_i a_i e^{d(x_i)}, so that r has the mean 1 over the cloud."""
+        r"""The loss with the c of a learned d, so that r has the mean 1 over the current cloud.
+
+        .. math::
+
+            c = \log \sum_i a_i\, e^{d(x_i)}
+
+        Parameters
+        ----------
+        current : tensor
+            d at all current points, (N,).
+        weights : tensor, optional
+            a (N,), of sum 1. None: 1 / N.
+
+        Returns
+        -------
+        DonskerVaradhan
+        """
         return replace(self, normaliser=float(_log_mean_exp(current.detach(), weights)))
 
 
 @dataclass(frozen=True)
 class ULSIF(Direct):
-    """phi = d, psi = -d^2 / 2: least squares of the ratio. r = d, where d > 0.
+    r"""Least squares of the ratio itself.
 
-    Largest J: (chi^2(p || q) + 1) / 2.
+    .. math::
+
+        \max_d\; \mathbb{E}_p\, d - \tfrac12\, \mathbb{E}_q\, d^2
+        = \tfrac12 \left( \chi^2(p \,\|\, q) + 1 \right) ,
+        \qquad
+        r = d ,
+
+    with the target p, the current distribution q and the ratio :math:`r = p / q`. J is quadratic in
+    d: a linear model is fitted by one linear solve. It holds for d of any sign, and :math:`\log r`
+    exists where :math:`d > 0`. Large ratios dominate the fit: small ones, far from the target, are
+    known badly.
+
+    Cost: O(1) a number; O(N + M) for `objective`.
 
     Source: Kanamori, Hido and Sugiyama (2009).
+
+    >>> loss = pf.losses.ULSIF()
+    >>> r = torch.tensor([0.5, 1.5])  # p = (1/4, 3/4) and q = (1/2, 1/2)
+    >>> d = loss.inverse(r.log())
+    >>> loss.objective(d, d, target_weights=r / 2)  # (1/4 + 1) / 2
+    tensor(0.6250)
     """
 
     largest: ClassVar[tuple[float, float]] = (0.5, 0.5)
@@ -126,9 +246,27 @@ class ULSIF(Direct):
 
 @dataclass(frozen=True)
 class Pearson(Pair):
-    """phi = d, psi = -(d^2 / 4 + d). r = 1 + d / 2, where d > -2. Largest J: chi^2(p || q).
+    r"""The bound of chi^2, which is least squares of the ratio in another coding.
+
+    .. math::
+
+        \max_d\; \mathbb{E}_p\, d - \mathbb{E}_q \left( \frac{d^2}{4} + d \right)
+        = \chi^2(p \,\|\, q) ,
+        \qquad
+        r = 1 + \frac{d}{2} \quad (d > -2) ,
+
+    with the target p, the current distribution q and the ratio :math:`r = p / q`. It is
+    :math:`2 J - 1` of `ULSIF`. d = 0 means equal distributions, so that small weights start well.
+
+    Cost: O(1) a number; O(N + M) for `objective`.
 
     Source: Nowozin, Cseke and Tomioka (2016).
+
+    >>> loss = pf.losses.Pearson()
+    >>> r = torch.tensor([0.5, 1.5])  # p = (1/4, 3/4) and q = (1/2, 1/2)
+    >>> d = loss.inverse(r.log())
+    >>> loss.objective(d, d, target_weights=r / 2)  # chi^2 = 1/4
+    tensor(0.2500)
     """
 
     domain: ClassVar[tuple[float, float]] = (-2.0, math.inf)
@@ -154,11 +292,28 @@ class Pearson(Pair):
 
 @dataclass(frozen=True)
 class SquaredHellinger(Pair):
-    """phi = d, psi = -d / (1 - d), d < 1. r = (1 - d)^-2.
+    r"""The bound of the squared Hellinger distance.
 
-    Largest J: 2 H^2, H^2 = 1 - int sqrt(pq).
+    .. math::
+
+        \max_{d < 1}\; \mathbb{E}_p\, d - \mathbb{E}_q\, \frac{d}{1 - d}
+        = 2 H^2 = 2 - 2 \int \sqrt{p\, q} ,
+        \qquad
+        r = \frac{1}{(1 - d)^2} ,
+
+    with the target p, the current distribution q and the ratio :math:`r = p / q`. The divergence is
+    at most 2 and finite for any p and q, where KL may be infinite. :math:`\psi = -\infty` for
+    :math:`d \ge 1`, and `constrain` maps a network's output below.
+
+    Cost: O(1) a number; O(N + M) for `objective`.
 
     Source: Nowozin, Cseke and Tomioka (2016).
+
+    >>> loss = pf.losses.SquaredHellinger()
+    >>> r = torch.tensor([0.5, 1.5])  # p = (1/4, 3/4) and q = (1/2, 1/2)
+    >>> d = loss.inverse(r.log())
+    >>> loss.objective(d, d, target_weights=r / 2)  # 2 H^2
+    tensor(0.0681)
     """
 
     domain: ClassVar[tuple[float, float]] = (-math.inf, 1.0)
@@ -185,9 +340,28 @@ class SquaredHellinger(Pair):
 
 @dataclass(frozen=True)
 class ReverseKL(Pair):
-    """phi = -e^{-d}, psi = 1 - d. log r = d. Largest J: KL(q || p).
+    r"""The bound of the reverse KL divergence, whose function is the log ratio.
+
+    .. math::
+
+        \max_d\; -\mathbb{E}_p\, e^{-d} + \mathbb{E}_q\, (1 - d)
+        = \mathrm{KL}(q \,\|\, p) ,
+        \qquad
+        \log r = d ,
+
+    with the target p, the current distribution q and the ratio :math:`r = p / q`. It is the
+    divergence that the MonoFlow of `Unit` descends. A target point where d is very negative weighs
+    :math:`e^{-d}`: outliers of the target make J noisy.
+
+    Cost: O(1) a number; O(N + M) for `objective`.
 
     Source: Nowozin, Cseke and Tomioka (2016).
+
+    >>> loss = pf.losses.ReverseKL()
+    >>> r = torch.tensor([0.5, 1.5])  # p = (1/4, 3/4) and q = (1/2, 1/2)
+    >>> d = loss.inverse(r.log())
+    >>> loss.objective(d, d, target_weights=r / 2)  # KL(q || p)
+    tensor(0.1438)
     """
 
     def phi(self, d: Tensor) -> Tensor:

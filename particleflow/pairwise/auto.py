@@ -23,12 +23,29 @@ from particleflow.pairwise.terms import What
 
 @dataclass(frozen=True)
 class Auto(Tolerances):
-    """The backend that picks, for every sum, the cheapest backend that can keep the promise.
+    r"""The backend that picks, for every sum, the cheapest backend that can keep a promise.
 
-    The promise is |error| <= rtol |v| + atol sum|w| max|grad k|. Small problems are summed exactly.
-    The choice is a pure function of the problem (kernel, numbers of sources, queries and
+    .. math::
+
+        S(z) = \sum_{i=1}^{N} w_i\, k(z, x_i) , \qquad \nabla S(z) .
+
+    Every row keeps
+
+    .. math::
+
+        \left| \text{error of } S(z) \right| \le \mathrm{rtol}\, \left| S(z) \right|
+        + \mathrm{atol} \sum_i \left| w_i \right| \max \left| k \right| ,
+
+    .. math::
+
+        \left| \text{error of } \nabla S(z) \right| \le \mathrm{rtol}\, \left| \nabla S(z) \right|
+        + \mathrm{atol} \sum_i \left| w_i \right| \max \left| \nabla k \right| .
+
+    Estimators and metrics take it unless another backend is given. Small problems are summed
+    exactly. The choice is a pure function of the problem (kernel, numbers of sources, queries and
     coordinates, extent, dtype, device) and of the installed packages: a resumed run chooses alike.
-    `field.explain(z)` and a fit's report tell the choice and its reason.
+    ``field.explain(z)`` and a fit's report tell the choice and its reason. For d > 3 sums are exact
+    below atol = 1e-4.
 
     Parameters
     ----------
@@ -36,10 +53,29 @@ class Auto(Tolerances):
         Tolerance relative to the sum and, without `atol`, to its scale. Sums with 1e-8 and below
         are mostly exact.
     atol : float, optional
-        Tolerance relative to the sum's scale.
+        Tolerance relative to the sum's scale; `rtol` unless given.
     max_pairs : float
-        Most pairs of points of an exact sum on the CPU. A sum is exact where no fast sum keeps the
-        promise, and refused (ValueError) above this number.
+        Most pairs of points of an exact sum on the CPU; so many take a core some minutes. A sum is
+        exact where no fast sum keeps the promise, and refused above this number.
+
+    Raises
+    ------
+    TypeError
+        An argument is no number.
+    ValueError
+        An argument is not positive and finite. Later: an exact sum needs more than `max_pairs`
+        pairs.
+
+    Cost: that of the backend that it picks: O(N + Q) for many points in d <= 3, O(Q N d) at most.
+
+    >>> x = torch.tensor([[0.0], [1.0]])
+    >>> sources = pf.pairwise.Auto().sources(pf.kernels.Gaussian(1.0), x)
+    >>> field = sources.field(torch.ones(2))
+    >>> z = torch.zeros(1, 1)
+    >>> field.value(z)  # 1 + e^-1/2
+    tensor([1.6065])
+    >>> field.explain(z)["backend"]
+    'Dense'
     """
 
     rtol: float = 1e-5

@@ -34,9 +34,24 @@ from particleflow.kernels import Kernel
 
 @dataclass(frozen=True)
 class Promise:
-    """Bounds of the errors that are known before a sum is taken; `how` says what they consist of.
+    r"""Bounds of a sum's errors that are known before it is taken.
 
-    `value` and `grad` bound the largest absolute error over rows (and weight vectors).
+    .. math::
+
+        \max_q \left| \text{error of } S(z_q) \right| \le \text{value} ,
+        \qquad
+        \max_q \left| \text{error of } \nabla S(z_q) \right| \le \text{grad}
+
+    over the queries, and over weight vectors. ``field.promise(z)`` gives it.
+
+    Attributes
+    ----------
+    value : float
+        The bound of the values' absolute error, in units of the sum.
+    grad : float
+        The bound of the gradients' absolute error (2-norm), in units of the sum / length.
+    how : str
+        What the bounds consist of.
     """
 
     value: float
@@ -46,9 +61,37 @@ class Promise:
 
 @dataclass(frozen=True)
 class Audit:
-    """The largest absolute errors at `rows` random rows, beside the promise and the scales.
+    r"""The largest errors found at random rows, beside the promise and the scales.
 
-    Module `promise` defines the scales S_0 and S_1.
+    .. math::
+
+        S_0 = \sum_i \left| w_i \right| \max \left| k \right| ,
+        \qquad
+        S_1 = \sum_i \left| w_i \right| \max \left| \nabla k \right| .
+
+    ``field.audit(z)`` compares a sum with exact sums in float64, at O(rows N d).
+
+    Attributes
+    ----------
+    rows : int
+        The number of queries that were compared.
+    value_error : float
+        The largest absolute error of a value.
+    grad_error : float
+        The largest absolute error of a gradient (2-norm).
+    value_scale : float
+        :math:`S_0`, to which `atol` is relative.
+    grad_scale : float
+        :math:`S_1`.
+    promise : Promise or None
+        What the field had promised; None for exact sums.
+
+    >>> x = torch.tensor([[0.0], [1.0]])
+    >>> sources = pf.pairwise.Dense().sources(pf.kernels.Gaussian(1.0), x)
+    >>> field = sources.field(torch.ones(2))
+    >>> audit = field.audit(torch.zeros(1, 1))
+    >>> audit.value_scale, audit.value_error < 1e-6, audit.kept
+    (2.0, True, None)
     """
 
     rows: int
@@ -80,14 +123,32 @@ Own = TypeVar("Own")
 
 @runtime_checkable
 class Field(Protocol):
-    """z -> sum_i w_i k(z, x_i), for z a tensor or prepared. Fields of one kernel add."""
+    r"""A weighted sum as a function of the query: values, gradients, laplacians and logarithms.
+
+    .. math::
+
+        S(z) = \sum_{i=1}^{N} w_i\, k(z, x_i) .
+
+    z is a tensor (Q, d), or `Queries`. For weights (N,), `value` is (Q,), `grad` is
+    :math:`\nabla S` (Q, d), `value_and_grad` both in one pass, and `laplacian` is :math:`\Delta S`
+    (Q,). For weights (N, K) they are (Q, K), (Q, K, d) and (Q, K). Fields of one kernel and one
+    backend add. A query that is not finite has NaN as its answer.
+    """
 
     def value(self, z: Tensor | Queries) -> Tensor: ...
     def grad(self, z: Tensor | Queries) -> Tensor: ...
     def value_and_grad(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]: ...
     def laplacian(self, z: Tensor | Queries) -> Tensor: ...
     def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
-        """The logarithm of the sum, and its gradient. Needs w >= 0 and a positive kernel."""
+        r"""The logarithm of the sum, and its gradient.
+
+        .. math::
+
+            \log S(z) , \qquad \nabla \log S(z) .
+
+        Needs w >= 0 (ValueError) and a positive kernel (TypeError). It is finite wherever the sum's
+        logarithm is, also where the sum underflows. An empty sum has -inf, and the gradient 0.
+        """
         ...
 
     def reduce(self) -> Field:
@@ -98,7 +159,7 @@ class Field(Protocol):
         ...
 
     def explain(self, z: Tensor | Queries) -> Mapping[str, object]:
-        """`backend` and `why`."""
+        """`backend`, the name of the backend that sums at z, and `why`."""
         ...
 
     def promise(self, z: Tensor | Queries) -> Promise | None:
@@ -110,7 +171,11 @@ class Field(Protocol):
 
 @runtime_checkable
 class Sources(Protocol):
-    """A set of points made ready for one kernel."""
+    r"""A set of points made ready for one kernel.
+
+    `points` is their own copy (N, d). `field` takes weights (N,) or (N, K) of any sign, and gives
+    :math:`S(z) = \sum_i w_i\, k(z, x_i)`. `prepare` takes queries (Q, d) that will come again.
+    """
 
     @property
     def points(self) -> Tensor: ...
@@ -121,7 +186,15 @@ class Sources(Protocol):
 
 @runtime_checkable
 class PairwiseSum(Protocol):
-    """A backend: a way to take sums over pairs."""
+    r"""A backend: a way to take sums over pairs.
+
+    .. math::
+
+        S(z) = \sum_{i=1}^{N} w_i\, k(z, x_i) .
+
+    `sources` takes a kernel and points (N, d), float32 or float64, and does what depends on them
+    alone. ``pf.testing.check_backend`` tries a backend of your own.
+    """
 
     def sources(self, kernel: Kernel, points: Tensor) -> Sources: ...
 

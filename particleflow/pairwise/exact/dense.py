@@ -67,9 +67,18 @@ def kernel_matrix(kernel: Kernel, z: Tensor, points: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Dense:
-    """Exact sums with chunked torch operations: O(Q N d), working memory at most `max_bytes`.
+    r"""Exact sums by torch's operations, tile by tile, for any kernel on any device.
 
-    The same input gives the same bits for a fixed number of threads.
+    .. math::
+
+        S(z) = \sum_{i=1}^{N} w_i\, k(z, x_i) ,
+        \qquad
+        \nabla S(z) = \sum_{i=1}^{N} 2 w_i\, \varphi'(|z - x_i|^2)\, (z - x_i) .
+
+    The distances are sums of squared differences, which keep their digits. The logarithm is taken
+    with a running maximum, so that nothing underflows. The errors are rounding only: `Dense` is the
+    reference for every other backend. The same input gives the same bits for a fixed number of
+    threads. On the CPU `Compiled` is faster for built-in kernels.
 
     Parameters
     ----------
@@ -77,6 +86,21 @@ class Dense:
         Bound on the working memory beyond input and output, in bytes. A tile has at least one pair.
         `log` keeps a second copy of its output. Tiles much larger than the processor's cache gain
         nothing.
+
+    Raises
+    ------
+    TypeError
+        `max_bytes` is no integer.
+    ValueError
+        `max_bytes` is below 1.
+
+    Cost: O(Q N d), working memory at most `max_bytes`.
+
+    >>> x = torch.tensor([[0.0], [1.0]])
+    >>> sources = pf.pairwise.Dense().sources(pf.kernels.Gaussian(1.0), x)
+    >>> field = sources.field(torch.ones(2))
+    >>> field.value_and_grad(torch.zeros(1, 1))  # 1 + e^-1/2, and e^-1/2
+    (tensor([1.6065]), tensor([[0.6065]]))
     """
 
     max_bytes: int = 8 * 2**20

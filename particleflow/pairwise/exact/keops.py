@@ -64,13 +64,17 @@ _turn = Turn()  # at pykeops, whose tables and routines are not made for several
 
 @dataclass(frozen=True)
 class KeOps:
-    """Exact sums by pykeops on CUDA and on the CPU: O(Q N d), memory O(Q + N).
+    r"""Exact sums by pykeops, the exact backend on CUDA.
 
-    pykeops (`pip install 'particleflow-sim[keops]'`) needs a C++ compiler. A formula is compiled at
-    its first use (about 10 s on the CPU) and kept in a private folder,
-    `keops-...` in $XDG_CACHE_HOME/particleflow. On CUDA tensors stay on the device. Sums are
-    accumulated in float64, except logarithms on CUDA. On the CPU all of a sum is in float64. The
-    same input gives the same bits for any number of threads.
+    .. math::
+
+        S(z) = \sum_{i=1}^{N} w_i\, k(z, x_i) , \qquad \nabla S(z) .
+
+    It needs pykeops (``pip install 'particleflow-sim[keops]'``) and a C++ compiler. A formula is
+    compiled at its first use (about 10 s on the CPU) and kept in a private folder, ``keops-...`` in
+    ``$XDG_CACHE_HOME/particleflow``. On CUDA tensors stay on the device. Sums are accumulated in
+    float64, except logarithms on CUDA. On the CPU all of a sum is in float64. The errors are
+    rounding only, and the same input gives the same bits for any number of threads.
 
     The first use in a program imports pykeops with that folder and flags of its own; where the
     program has imported pykeops before, its folder and flags are used.
@@ -83,10 +87,19 @@ class KeOps:
 
     Raises
     ------
-    ImportError, RuntimeError
-        pykeops is missing, or cannot work here; the message says why, and the remedy.
     TypeError
-        The kernel has no formula.
+        `timeout` is no number. Later, from `sources`: the kernel has no formula, as it is not built
+        in.
+    ValueError
+        `timeout` is not positive and finite.
+    ImportError
+        From `sources`: pykeops is missing.
+    RuntimeError
+        From `sources`: pykeops cannot work here; the message says why, and the remedy.
+
+    Cost: O(Q N d), memory O(Q + N).
+
+    Source: Charlier, Feydy, Glaunes, Collin and Durif (2021).
     """
 
     timeout: float = 120.0

@@ -61,24 +61,25 @@ def has_landmarks(kind: type) -> bool:
 
 @dataclass(frozen=True)
 class Nystroem(Tolerances):
-    """Approximate sums over landmarks L drawn from the sources (`Landmarks`), in any d.
+    r"""Sums over a few landmarks instead of all points, for smooth kernels in many dimensions.
 
-    sum_i w_i k(z, x_i) ~ sum_j c_j k(z, L_j),        c = K_LL^-1 K_Lx w.
+    .. math::
 
-    Cost O(m N d) once for the weights (in float64), O(m Q d) for the queries, and O(4096 m^2 + m^3)
-    for m landmarks.
+        S(z) = \sum_{i=1}^{N} w_i\, k(z, x_i) \approx \sum_{j=1}^{m} c_j\, k(z, L_j) ,
+        \qquad
+        c = K_{LL}^{-1} K_{Lx}\, w .
 
-    The promise is statistical: it is four times the largest error at probes (module `projection`).
-    The probes are 256 queries drawn at random, the 64 sources whose loss |w_i| r(x_i) is largest
-    (r as in `pivots`), and a place one bandwidth off each of these. Up to 1024 queries are all
-    probed. With confidence 95 %, fewer than 1.2 % of the queries err by more than the largest error
-    at the probes. The factor of four is not proved to cover every query. The exact sums at probes
-    cost O(400 N d).
+    The landmarks L are drawn from the sources. Landmarks sum Gaussian, Matern, IMQ and Cauchy. The
+    forces of Laplace and Energy jump at a source, and no sum over other landmarks jumps there.
 
-    Landmarks sum Gaussian, Matern, IMQ and Cauchy. The forces of Laplace and Energy jump at a
-    source, and no sum over other landmarks jumps there. `log` uses value and gradient for rows
-    whose sum is at least 1 / (10 rtol) times its bound, and exact sums for other rows. The same
-    input gives the same bits for a fixed number of threads.
+    The promise is statistical: it is four times the largest error at probes. The probes are 256
+    queries drawn at random, the 64 sources that a landmark sum misses most, and a place one
+    bandwidth off each of these. Up to 1024 queries are all probed. With confidence 95 %, fewer than
+    1.2 % of the queries err by more than the largest error at the probes. The factor of four is not
+    proved to cover every query.
+
+    `log` uses value and gradient for rows whose sum is at least 1 / (10 rtol) times its bound, and
+    exact sums for other rows. The same input gives the same bits for a fixed number of threads.
 
     Parameters
     ----------
@@ -93,7 +94,28 @@ class Nystroem(Tolerances):
     atol : float, optional
         Tolerance relative to the sum's scale. It is refused beside `rank`.
     max_pairs : float
-        Most pairs of points of an exact sum. A larger exact sum is refused (ValueError).
+        Most pairs of points of an exact sum. A larger exact sum is refused.
+
+    Raises
+    ------
+    TypeError
+        An argument is no number, or `rank` no integer. Later, from `sources`: the kernel has a
+        kink, or is not built in.
+    ValueError
+        An argument is not positive and finite, or both `rank` and `atol` are given. Later: the
+        points are not finite; an exact sum needs more than `max_pairs` pairs.
+
+    Cost: for m landmarks O(m N d) once for the weights (in float64), O(400 N d) for the probes,
+    O(4096 m^2 + m^3) for the landmarks and O(m Q d) for the queries.
+
+    Source: Chen, Epperly, Tropp and Webber (2023), algorithm 2.1; Epperly, Tropp and Webber (2024),
+    algorithm 2.2.
+
+    >>> x = torch.arange(-200, 201)[:, None] / 20  # 401 points, 0.05 apart
+    >>> sources = pf.pairwise.Nystroem(40).sources(pf.kernels.Gaussian(1.0), x)
+    >>> field = sources.field(torch.full((401,), 0.05))
+    >>> field.value(torch.zeros(1, 1))  # the integral of k: sqrt(2 pi)
+    tensor([2.5066])
     """
 
     rank: int | None = None

@@ -33,32 +33,37 @@ from particleflow.pairwise.promise import Tolerances, scales
 
 @dataclass(frozen=True)
 class Mesh(Tolerances):
-    """Sums on a particle mesh (Hockney and Eastwood 1988, without a near part).
+    r"""Sums on a particle mesh, the fastest for large clouds and smooth kernels in d = 1, 2, 3.
 
-    Each particle is spread to the W^d nodes around it, the mesh is convolved with the kernel by
-    fast Fourier transforms, and the sum and its gradient are interpolated from the W^d nodes around
-    each query. Cost O((N + Q) W^d), and Fourier transforms of (extent / h)^d nodes, where h is the
-    spacing: about half a bandwidth of the Gaussian at rtol = 1e-5.
+    .. math::
 
-    Kernels must be smooth at zero: Gaussian; IMQ; Matern52 and Matern32, whose spacing is far
-    smaller; a smooth `Radial`.
+        S(z) = \sum_{i=1}^{N} w_i\, k(z, x_i)
+        \approx \sum_{m} B_m(z) \sum_{n} \tilde k_{m - n} \sum_{i} B_n(x_i)\, w_i .
 
-    h and W are chosen so that every row keeps
+    Each particle is spread to the W^d nodes around it by the window B, the mesh is convolved with
+    the kernel by fast Fourier transforms, and the sum and its gradient are interpolated from the
+    W^d nodes around each query. The spacing h and W are chosen so that every row keeps
 
-        |error of value| <= rtol |value| + atol sum|w| max|k|,
-        |error of grad|  <= rtol |grad|  + atol sum|w| max|grad k|     (2-norm).
+    .. math::
 
-    `field.promise(z)` bounds both. Particles far from all others are left out of the mesh and
-    summed exactly. Where no mesh of at most `max_cells` nodes keeps the promise, a kernel that
-    decays is summed over the sources within its reach, as by `Culled`; any other is summed exactly,
-    with one warning.
+        \left| \text{error of } S(z) \right| \le \mathrm{rtol}\, \left| S(z) \right|
+        + \mathrm{atol} \sum_i \left| w_i \right| \max \left| k \right| ,
+
+    .. math::
+
+        \left| \text{error of } \nabla S(z) \right| \le \mathrm{rtol}\, \left| \nabla S(z) \right|
+        + \mathrm{atol} \sum_i \left| w_i \right| \max \left| \nabla k \right| .
+
+    ``field.promise(z)`` bounds both. Kernels must be smooth at zero: Gaussian; IMQ and Cauchy;
+    Matern52 and Matern32, whose spacing is far smaller; a smooth `Radial` with a bandwidth.
+    Particles far from all others are left out of the mesh and summed exactly. Where no mesh of at
+    most `max_cells` nodes keeps the promise, a kernel that decays is summed over the sources within
+    its reach, as by `Culled`; any other is summed exactly, with one warning.
 
     `log` is right to rtol, and its gradient to rtol (max|grad k| / max|k| + |gradient|), in the
     tails too. Rows far below the sums around are summed anew: of a Gaussian from nodes (down to
-    e^-512 of sum|w|), else exactly.
-
-    There is no state: the same input gives the same bits, for any number of threads. A field keeps
-    its weights on nodes, and its potential.
+    e^-512 of sum|w|), else exactly. There is no state: the same input gives the same bits, for any
+    number of threads. A field keeps its weights on nodes, and its potential.
 
     Parameters
     ----------
@@ -75,9 +80,24 @@ class Mesh(Tolerances):
     Raises
     ------
     TypeError
-        A kernel with a kink at zero (Laplace, Energy).
+        An argument is no number. Later, from `sources`: the kernel has a kink at zero (Laplace,
+        Energy).
     ValueError
-        d > 3; points that are not on the CPU; exact sums needed, over more than `max_pairs` pairs.
+        An argument is not positive and finite. Later: d > 3; points that are not on the CPU; exact
+        sums needed, over more than `max_pairs` pairs.
+    ImportError
+        From `sources`: llvmlite is missing or broken.
+
+    Cost: O((N + Q) W^d), and Fourier transforms of (extent / h)^d nodes; h is about half a
+    bandwidth of the Gaussian at rtol = 1e-5.
+
+    Source: Hockney and Eastwood (1988), without a near part.
+
+    >>> x = torch.arange(-200, 201)[:, None] / 20  # 401 points, 0.05 apart
+    >>> sources = pf.pairwise.Mesh().sources(pf.kernels.Gaussian(1.0), x)
+    >>> field = sources.field(torch.full((401,), 0.05))
+    >>> field.value(torch.zeros(1, 1))  # the integral of k: sqrt(2 pi)
+    tensor([2.5066])
     """
 
     rtol: float = 1e-5

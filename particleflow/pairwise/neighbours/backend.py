@@ -51,29 +51,52 @@ FINEST_FLOAT32 = 5e-6
 
 @dataclass(frozen=True)
 class Culled(Tolerances):
-    """Sums are exact over the sources within the kernel's reach R, on the CPU and in any d.
+    r"""Exact sums over the sources within the kernel's reach, on the CPU and in any d.
 
-    The reach satisfies k(R) <= atol max k and |grad k(R)| <= atol max |grad k|. Sources and queries
-    are sorted into tiles of 16. A tree of boxes finds the tiles nearer than R to a block of
-    queries. Any density, duplicates and far outliers are allowed.
+    .. math::
 
-    Sorting costs O(N log N) once for the sources. It costs O(Q log Q) for the queries, and nothing
-    if the queries are the sources. A sum costs O(Q n d) for n sources near a query, n ~ N (R /
-    extent)^d. For d > 3 few pairs are left out, and `Auto` does not take this backend there. The
-    error relative to a row's own sum is about as small as the error relative to the promise's
-    scale, since far pairs are left out in every row.
+        S(z) \approx \sum_{|z - x_i| \le R} w_i\, k(z, x_i) ,
+        \qquad
+        k(R) \le \mathrm{atol} \max k ,
+        \quad \left| \nabla k(R) \right| \le \mathrm{atol} \max \left| \nabla k \right| .
 
-    The kernels are Gaussian, Laplace and Matern. float32 sums are taken in float64 in three cases:
-    for atol < 5e-6, in blocks of queries that lie very far from each other, and for Laplace, whose
-    force between close points would lose its digits. `log` leaves out sources that change a row by
-    less than atol, wherever the row is. The bits are the same for any number of threads.
+    It serves kernels whose bandwidth is small against the cloud, and falls exponentially: Gaussian,
+    Laplace and Matern. Sources and queries are sorted into tiles of 16. A tree of boxes finds the
+    tiles nearer than R to a block of queries. Any density, duplicates and far outliers are allowed.
+    For d > 3 few pairs are left out, and `Auto` does not take this backend there.
+
+    The errors are at most atol times the sum's scale (``field.promise(z)`` bounds them more
+    sharply). Relative to a row's own sum they are about as small, since far pairs are left out in
+    every row. The bits are the same for any number of threads. float32 sums are taken in float64 in
+    three cases: for atol < 5e-6, in blocks of queries that lie very far from each other, and for
+    Laplace, whose force between close points would lose its digits. `log` leaves out sources that
+    change a row by less than atol, wherever the row is.
 
     Parameters
     ----------
     rtol : float
         Tolerance relative to the sum. It is also relative to the scale, unless `atol` is given.
     atol : float, optional
-        Tolerance relative to the sum's scale.
+        Tolerance relative to the sum's scale, sum|w| max|k|.
+
+    Raises
+    ------
+    TypeError
+        A tolerance is no number. Later, from `sources`: the kernel has a long or an unknown reach.
+    ValueError
+        A tolerance is not positive and finite. Later, from `sources`: the points are not finite, or
+        not on the CPU.
+    ImportError
+        From `sources`: llvmlite is missing or broken.
+
+    Cost: O(N log N) once for the sources, O(Q log Q) for other queries, and O(Q n d) for n ~ N (R /
+    extent)^d sources near a query.
+
+    >>> x = torch.arange(-200, 201)[:, None] / 20  # 401 points, 0.05 apart
+    >>> sources = pf.pairwise.Culled().sources(pf.kernels.Gaussian(1.0), x)
+    >>> field = sources.field(torch.full((401,), 0.05))
+    >>> field.value(torch.zeros(1, 1))  # the integral of k: sqrt(2 pi)
+    tensor([2.5066])
     """
 
     rtol: float = 1e-5
