@@ -237,25 +237,40 @@ def _splits(metric: Callable[[Cloud, Cloud], float], x: Cloud, y: Cloud) -> list
 
 @dataclass(frozen=True)
 class Arrived:
-    """End a run whose particles are as near to the target as a fresh sample, or come no nearer.
+    r"""End a run whose particles are as near to the target as a fresh sample, or come no nearer.
 
-    Every `every` steps W2 (the root) is compared with its floor, the W2 of two fresh samples
-    (`metrics.floor`). At most 300 points of each cloud are compared, the same rows each time. The
-    run ends where W2 is at most the floor or a thousandth of its first value, or where `patience`
-    looks have brought no fall of 1 %.
+    .. math::
 
-    >>> path = pf.simulate(flow, x0, y, steps=5000, stop=pf.Arrived())      # doctest: +SKIP
+        W_2(x, y) \le \text{floor} ,
 
-    Cost: about 15 ms a look, and 0.2 s once for the floor.
+    with the floor the W2 (the root) of two fresh samples (`metrics.floor`). They are compared every
+    `every` steps, at most 300 points of each cloud, the same rows each time. The run also ends
+    where W2 is at most a thousandth of its first value, or where `patience` looks have brought no
+    fall of 1 %. So it serves as the end of any run with a target.
 
     Parameters
     ----------
     after : int
-        The steps before the first look, such as those of a `Continuation`.
+        >= 0, the steps before the first look, such as those of a `Continuation`.
     every : int
         The steps from one look to the next.
     patience : int
         The looks without progress after which the run ends.
+
+    Raises
+    ------
+    ValueError
+        A number is too small. At the start of a run: there is no target.
+    TypeError
+        A number is no integer.
+
+    Cost: about 15 ms a look, and 0.2 s once for the floor.
+
+    >>> flow = pf.mmd_flow(pf.kernels.Gaussian(1.0))
+    >>> y = [[1.0], [1.0], [1.0]]
+    >>> path = pf.simulate(flow, [[0.0]], y, steps=999, dt=0.5, stop=pf.Arrived())
+    >>> print(path.report["stopped"])
+    W2 to the target, ..., is at most a thousandth of that at the start
     """
 
     after: int = 0

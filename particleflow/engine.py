@@ -157,7 +157,8 @@ def iterate(
     Cost: for each state one fit and one velocity for each stage of the integrator.
     Source: Arbel, Korba, Salim and Gretton (2019), algorithm 1, for MMD flow with noise.
 
-    >>> drift = pf.Flow(pf.estimators.ClosedForm(pf.samplers.Gaussian(dim=1)))  # v = -x
+    >>> normal = pf.samplers.Gaussian(dim=1)
+    >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))  # v = -x
     >>> for state in pf.iterate(drift, [[8.0], [4.0]], dt=0.5):
     ...     print(state.clock.step, state.clock.t, state.x.points.flatten().tolist())
     ...     if state.clock.t >= 1.0 or state.status != "running":
@@ -198,7 +199,8 @@ def simulate(
 
     and the estimator is fitted to particles and target anew at each step. With diffusion a Brownian
     motion is added (`integrators.EulerMaruyama`). The inputs are copied; a run has the dtype and
-    the device of x0. Two runs with equal arguments are equal bit for bit, on one kind of machine.
+    the device of x0. Two runs with equal arguments are equal bit for bit, on one machine and with
+    as many threads.
 
     A run ends after its last step, where `stop` says so, or where it cannot go on. A run that
     became unstable goes on, and says so at its end. Bad input is refused before the first step;
@@ -289,7 +291,8 @@ def simulate(
     >>> target = pf.samplers.Gaussian(dim=1, mean=1.0, std=1.5)
     >>> ratio = pf.estimators.ClosedForm(target, current=pf.estimators.Moments())
     >>> x0 = [[-2.5], [-1.5]]  # mean -2
-    >>> path = pf.simulate(pf.mono_flow(ratio), x0, t1=1.0, dt=0.1, integrator=pf.RK4())
+    >>> flow = pf.mono_flow(ratio)
+    >>> path = pf.simulate(flow, x0, t1=1.0, dt=0.1, integrator=pf.RK4())
     >>> path
     Trajectory(completed at step 10, t = 1; 11 records of 2 particles in 1-d)
     >>> print(f"{float(path.particles[-1].mean()):.5f}")  # 1 - 3 exp(-1 / 1.5^2)

@@ -83,8 +83,10 @@ class SaveAt:
     Cost: a copy of the particles for each record; with `velocity` one evaluation of the velocity,
     with `witness` one of the witness at the points of the grid.
 
-    >>> drift = pf.Flow(pf.estimators.ClosedForm(pf.samplers.Gaussian(dim=1)))  # v = -x
-    >>> path = pf.simulate(drift, [[1.0]], steps=10, dt=0.1, save=pf.SaveAt(every=4))
+    >>> normal = pf.samplers.Gaussian(dim=1)
+    >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))  # v = -x
+    >>> save = pf.SaveAt(every=4)
+    >>> path = pf.simulate(drift, [[1.0]], steps=10, dt=0.1, save=save)
     >>> path.steps.tolist()
     [0, 4, 8, 10]
     """
@@ -154,7 +156,7 @@ class SaveAt:
         return Grid((low + high) / 2 + half * shares)
 
     def wants(self, total: int) -> Callable[[int], bool]:
-        """A function that tells of each step number whether it is recorded, in a run of `total` steps."""
+        """Make the function that tells of each step number whether it is recorded."""
         if self.steps is not None:
             chosen = frozenset(self.steps)
             return lambda step: step in chosen

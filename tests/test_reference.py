@@ -110,7 +110,7 @@ def is_error(value: Any) -> bool:
 
 def arguments(value: Any) -> list[str]:
     """What a caller may pass."""
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and value.__dataclass_params__.init:
         return [field.name for field in dataclasses.fields(value) if field.init]
     taken = inspect.signature(value).parameters
     return [name for name in taken if not name.startswith("_")]
