@@ -260,9 +260,9 @@ class Arrived:
     Raises
     ------
     ValueError
-        A number is too small. At the start of a run: there is no target.
+        `after` is < 0, or `every` or `patience` < 1. At the start of a run: there is no target.
     TypeError
-        A number is no integer.
+        `after`, `every` or `patience` is no integer.
 
     Cost: about 15 ms a look, and 0.2 s once for the floor.
 

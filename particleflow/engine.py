@@ -198,9 +198,9 @@ def simulate(
         \frac{d x_i}{d t} = v(x_i), \qquad t_n = n\, \Delta t ,
 
     and the estimator is fitted to particles and target anew at each step. With diffusion a Brownian
-    motion is added (`integrators.EulerMaruyama`). The inputs are copied; a run has the dtype and
-    the device of x0. Two runs with equal arguments are equal bit for bit, on one machine and with
-    as many threads.
+    motion is added (`integrators.EulerMaruyama`). The inputs are copied. A run has the dtype and
+    the device of the tensors that are passed, or float64 on the CPU. Two runs with equal arguments
+    are equal bit for bit, on one machine and with as many threads.
 
     A run ends after its last step, where `stop` says so, or where it cannot go on. A run that
     became unstable goes on, and says so at its end. Bad input is refused before the first step;

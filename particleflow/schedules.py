@@ -44,7 +44,7 @@ def by_step(clock: Clock) -> float:
     Returns
     -------
     float
-        n.
+        The step number n.
 
     >>> pf.schedules.by_step(pf.Clock(t=0.5, step=10))
     10.0
@@ -63,7 +63,7 @@ def by_time(clock: Clock) -> float:
     Returns
     -------
     float
-        t.
+        The time t.
 
     >>> pf.schedules.by_time(pf.Clock(t=0.5, step=10))
     0.5
@@ -124,7 +124,7 @@ class Power:
     ValueError
         `scale` is not > 0, or a number is not finite.
     TypeError
-        A number is none, or `of` is no function.
+        `initial`, `exponent` or `scale` is no number; `of` is no function.
 
     >>> schedule = pf.schedules.Power(3.0, exponent=0.5, scale=10.0)
     >>> schedule(pf.Clock(step=0)), schedule(pf.Clock(step=80))  # 3 / sqrt(1 + 8)
@@ -175,7 +175,8 @@ class Geometric:
     ValueError
         `ratio` or `every` is not > 0, or a number is not finite.
     TypeError
-        A number is none, `smooth` is not True or False, or `of` is no function.
+        `initial`, `ratio` or `every` is no number; `smooth` is not True or False; `of` is no
+        function.
 
     >>> schedule = pf.schedules.Geometric(3.0, ratio=0.5, every=500)
     >>> [schedule(pf.Clock(step=n)) for n in (0, 499, 500, 1000)]
@@ -227,7 +228,7 @@ class GeometricBetween:
     ValueError
         `initial`, `final` or `length` is not > 0, or not finite.
     TypeError
-        One of them is no number, or `of` is no function.
+        `initial`, `final` or `length` is no number; `of` is no function.
 
     >>> schedule = pf.schedules.GeometricBetween(1.0, 0.01, length=100)
     >>> [round(schedule(pf.Clock(step=n)), 6) for n in (0, 50, 100, 200)]
@@ -278,7 +279,7 @@ class Cosine:
     ValueError
         `length` is not > 0, or a number is not finite.
     TypeError
-        A number is none, or `of` is no function.
+        `initial`, `final` or `length` is no number; `of` is no function.
 
     Source: Loshchilov and Hutter (2017), equation 5, without restarts.
 

@@ -65,7 +65,7 @@ class AtRest:
         `rtol` and `atol` are both 0, or one is < 0; `every` is < 1. At the start of a run: the flow
         has diffusion, so that its particles never rest.
     TypeError
-        A number is none, or `every` is no integer.
+        `rtol` or `atol` is no number, or `every` no integer.
 
     Cost: one velocity a look.
 
@@ -115,7 +115,7 @@ class EnergyBelow:
         `rtol` and `atol` are both 0, or one is < 0; `every` is < 1. At the start of a run: the fits
         of the flow have no value.
     TypeError
-        A number is none, or `every` is no integer.
+        `rtol` or `atol` is no number, or `every` no integer.
 
     Cost: one energy a look, O((N + M) N d) for MMD with exact sums.
 

@@ -70,7 +70,8 @@ class Trajectory(Replayed):
         tell: `lengths` (the least and the largest step), `controller`, `iterations` and `worst_gap`
         of an inner solver, `backends` and `promise` of fast sums, `unstable_from`, `stopped` (why
         `stop` ended it), `advice`, `nearness`, `strays`, `renewals`, `stragglers`, `resumed`,
-        `periods` of a box, `traceback` of a run that failed.
+        `periods` of a box, `comparable` (False where no W2 to the target makes sense), `traceback`
+        of a run that failed.
     state : Snapshot
         The end of the run: clock, particles and memories.
     target : (M, d) tensor or None
@@ -280,11 +281,11 @@ class Trajectory(Replayed):
         Raises
         ------
         ValueError
-            `path` has another suffix, or is a folder.
+            `path` has another suffix.
         TypeError
             `path` is no str or path.
         OSError
-            The file cannot be written.
+            The file cannot be written, or `path` is a folder.
 
         >>> normal = pf.samplers.Gaussian(dim=1)
         >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))

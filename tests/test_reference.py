@@ -74,6 +74,26 @@ EACH = [
 each_object = pytest.mark.parametrize(("path", "value"), EACH)
 
 
+def with_examples() -> dict[int, tuple[str, Any]]:
+    """The methods and properties of these classes that show lines, by their identity."""
+    parts: dict[int, tuple[str, Any]] = {}
+    for path, value in OBJECTS.values():
+        for base in inspect.getmro(value) if inspect.isclass(value) else ():
+            for name, member in vars(base).items():
+                held = (getattr(member, kind, None) for kind in ("fget", "func", "__func__"))
+                part = next(filter(None, held), member)
+                shown = inspect.isfunction(part) and ">>>" in (part.__doc__ or "")
+                if shown and not name.startswith("_") and id(part) not in OBJECTS:
+                    parts.setdefault(id(part), (f"{path}.{name}", part))
+    return parts
+
+
+METHODS = [
+    pytest.param(path, part, id=path.removeprefix("particleflow."))
+    for path, part in with_examples().values()
+]
+
+
 def text(value: Any) -> str:
     """Its own docstring; "" where a dataclass wrote its signature there."""
     doc = inspect.cleandoc(
@@ -193,7 +213,7 @@ def test_each_excuse_is_for_a_name_of_the_reference() -> None:
         assert all(without.values())
 
 
-@each_object
+@pytest.mark.parametrize(("path", "value"), EACH + METHODS)
 def test_its_example_runs(
     path: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

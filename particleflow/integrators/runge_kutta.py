@@ -274,14 +274,25 @@ class DormandPrince(Embedded):
 
     .. math::
 
-        x_{n+1} = x_n + \Delta t \left(
-        \frac{35}{384} k_1 + \frac{500}{1113} k_3 + \frac{125}{192} k_4
-        - \frac{2187}{6784} k_5 + \frac{11}{84} k_6 \right) ,
+        \begin{array}{c|ccccccc}
+        0 & & & & & & & \\
+        \frac15 & \frac15 & & & & & & \\
+        \frac{3}{10} & \frac{3}{40} & \frac{9}{40} & & & & & \\
+        \frac45 & \frac{44}{45} & -\frac{56}{15} & \frac{32}{9} & & & & \\
+        \frac89 & \frac{19372}{6561} & -\frac{25360}{2187} & \frac{64448}{6561}
+        & -\frac{212}{729} & & & \\
+        1 & \frac{9017}{3168} & -\frac{355}{33} & \frac{46732}{5247} & \frac{49}{176}
+        & -\frac{5103}{18656} & & \\
+        \hline
+        b & \frac{35}{384} & 0 & \frac{500}{1113} & \frac{125}{192} & -\frac{2187}{6784}
+        & \frac{11}{84} & \\
+        \hat b & \frac{5179}{57600} & 0 & \frac{7571}{16695} & \frac{393}{640}
+        & -\frac{92097}{339200} & \frac{187}{2100} & \frac{1}{40}
+        \end{array}
 
-    with stages at the times 0, 1/5, 3/10, 4/5, 8/9 and 1 of a step; `DormandPrince.a` holds the
-    whole tableau. The error takes a seventh stage, the velocity at the new particles. It is stable
-    for dt rho < 3.307, with rho the fastest rate of contraction. It is the default of `Adaptive`,
-    and needs a deterministic estimator and a smooth kernel.
+    The last stage is the velocity at the new particles; the error takes it. It is stable for dt rho
+    < 3.307, with rho the fastest rate of contraction. It is the default of `Adaptive`, and needs a
+    deterministic estimator and a smooth kernel.
 
     Other names: DOPRI5, DP5(4), RK45, ode45.
 
