@@ -268,8 +268,21 @@ def test_the_command_line_starts_without_torch() -> None:
         assert not roots & {"torch", "numpy", "scipy", "jaxtyping"}, f"{module} imports {roots}"
 
 
+def lines_of_code(path: Path) -> int:
+    """The lines of a file without those of docstrings, which the reference asks to be complete."""
+    source = path.read_text()
+    told = 0
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
+            doc = node.body[0]
+            told += (doc.end_lineno or doc.lineno) - doc.lineno + 1
+    return len(source.splitlines()) - told
+
+
 def test_no_file_is_long() -> None:
-    lines = {path: len(path.read_text().splitlines()) for path in FILES + BENCHMARKS}
+    lines = {path: lines_of_code(path) for path in FILES + BENCHMARKS}
     none(f"{name(path)} has {count} lines" for path, count in lines.items() if count > 400)
 
 

@@ -122,22 +122,18 @@ class Adaptive(LengthsOf):
 
     @property
     def order(self) -> float:
-        """That of the scheme."""
         return self.scheme.order
 
     @property
     def stages(self) -> int:
-        """Those of the scheme."""
         return self.scheme.stages
 
     @property
     def stochastic(self) -> bool:
-        """False: diffusion has no such error."""
         return False
 
     @property
     def remedy(self) -> str:
-        """The same with a tenth of `rtol`, as Python code."""
         scheme = "" if self.scheme == DormandPrince() else f"{self.scheme}, "
         return f"Adaptive({scheme}rtol={self.rtol / 10:.2g})"
 
@@ -145,7 +141,6 @@ class Adaptive(LengthsOf):
         """Takes every flow whose fit is deterministic."""
 
     def told(self, stepper: Memory) -> Mapping[str, float]:
-        """The numbers of accepted and rejected steps."""
         return {name: float(stepper[name]) for name in ("accepted", "rejected") if name in stepper}
 
     def step(

@@ -56,17 +56,14 @@ class Boxed(Corrected):
 
     @property
     def order(self) -> float:
-        """The order of the errors at a fixed time."""
         return self.integrator.order
 
     @property
     def stages(self) -> int:
-        """Those of the integrator."""
         return self.integrator.stages
 
     @property
     def stochastic(self) -> bool:
-        """That of the integrator."""
         return self.integrator.stochastic
 
     def step(
@@ -77,7 +74,6 @@ class Boxed(Corrected):
         return fits.inside(cloud), used, memory
 
     def check(self, flow: Flow, start: Cloud, target: Target) -> None:
-        """Refuse a start or a fixed target outside of the box."""
         if isinstance(self.integrator, Corrected):
             self.integrator.check(flow, start, target)
         aim = target.cloud if isinstance(target, FixedTarget) else None
@@ -174,7 +170,6 @@ class Reflecting(Boxed):
 
     @property
     def order(self) -> float:
-        """At most 1: that of the reflection of a drift."""
         return min(1.0, self.integrator.order)
 
     def _back(self, points: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -244,7 +239,6 @@ class Periodic(Boxed):
             )
 
     def check(self, flow: Flow, start: Cloud, target: Target) -> None:
-        """Refuse a start outside of the box, and a witness that does not wrap."""
         super().check(flow, start, target)
         estimator = inner_of(flow.estimator)
         kernel = estimator.kernel if isinstance(estimator, KernelWitness) else None

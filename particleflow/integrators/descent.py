@@ -111,32 +111,21 @@ class Descent(LengthsOf):
 
     @property
     def order(self) -> float:
-        """That of the scheme."""
         return self.scheme.order
 
     @property
     def stages(self) -> int:
-        """Those of the scheme."""
         return self.scheme.stages
 
     @property
     def stochastic(self) -> bool:
-        """False: an energy does not fall along random steps."""
         return False
 
     @property
     def remedy(self) -> str:
-        """Euler's method, in words."""
         return "Euler() with a fixed dt"
 
     def check(self, flow: Flow, target: Target) -> None:
-        """Refuse a flow that has no energy which its steps can lower.
-
-        Raises
-        ------
-        ValueError
-            The flow is not conservative, or its target moves.
-        """
         reason = _not_conservative(flow, target)
         if reason:
             raise RefusedValueError(
@@ -147,7 +136,6 @@ class Descent(LengthsOf):
             )
 
     def told(self, stepper: Memory) -> Mapping[str, float]:
-        """The accepted steps, backtracks and rests, and the largest increase of the energy."""
         names = ("accepted", "backtracks", "rests", "largest_increase")
         return {name: float(stepper[name]) for name in names if name in stepper}
 

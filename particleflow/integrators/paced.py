@@ -107,17 +107,9 @@ class Paced(LengthsOf):
 
     @property
     def scheme(self) -> Euler:
-        """Euler's method: that of each step once its length is chosen."""
         return Euler()
 
     def check(self, flow: Flow, target: Target) -> None:
-        """Refuse a flow whose velocity changes however short the steps are.
-
-        Raises
-        ------
-        ValueError
-            The flow has noise or diffusion, or its witness is not smooth.
-        """
         if flow.noise is not None or flow.diffusion is not None:
             raise ValueError(
                 "`integrator` Paced() needs a flow without noise, got"
@@ -132,13 +124,11 @@ class Paced(LengthsOf):
             )
 
     def told(self, stepper: Memory) -> Mapping[str, float]:
-        """The length that was used last, and the number of steps that were taken back."""
         pace = stepper.get("pace")
         return {} if pace is None else {"last_dt": float(pace[0]), "rejected": float(pace[2])}
 
     @property
     def remedy(self) -> str:
-        """The same with a quarter of `change`, as Python code."""
         return f"integrator=pf.integrators.Paced(change={self.change / 4:g})"
 
     def step(

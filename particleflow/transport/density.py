@@ -97,7 +97,6 @@ class KernelDensity(Seeded):
         return self._field.log(z.double())[1].to(z.dtype)
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """n points (n, d): each is a point of the cloud, drawn by its mass, and a Gaussian step."""
         rows = rng.choice(len(self.cloud), size=n, p=self.cloud.mass.cpu().numpy())
         noise = self.bandwidth * rng.standard_normal((n, self.dim))
         return self.cloud.points.cpu().numpy()[rows] + noise
