@@ -82,7 +82,18 @@ class Advice:
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Advice:
-        """The inverse of `kept`."""
+        """The inverse of `kept`.
+
+        Parameters
+        ----------
+        kept : mapping
+            What `kept` gave.
+
+        Returns
+        -------
+        Advice
+            An equal one.
+        """
         return cls(kept["seen"], tuple(Change(**change) for change in kept["changes"]))
 
 

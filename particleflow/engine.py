@@ -155,7 +155,7 @@ def iterate(
         An argument has a wrong type. What a part of your own raises passes through, at any step.
 
     Cost: for each state one fit and one velocity for each stage of the integrator.
-    Source: Arbel, Korba, Salim and Gretton (2019), algorithm 1, for MMD flow with noise.
+    Source: Arbel, Korba, Salim and Gretton (2019), for MMD flow.
 
     >>> normal = pf.samplers.Gaussian(dim=1)
     >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))  # v = -x
@@ -283,8 +283,8 @@ def simulate(
         Ctrl-C came before the first step was taken.
 
     Cost: one fit and one velocity for each stage of a step, O((N + M) N d) with exact sums over
-    pairs of a kernel; a few fits of at most 200 points for a dt that is left out, and each metric
-    at each record. The records take 8 T N d bytes in float64.
+    pairs of a kernel; about 100 fits of at most 200 points for a dt that is left out, and each
+    metric at each record. The records take 8 T N d bytes in float64.
     Source: the flows of particles of Arbel, Korba, Salim and Gretton (2019), Glaser, Arbel and
     Gretton (2021), and Yi, Zhu and Liu (2023).
 

@@ -443,7 +443,18 @@ class Decreasing:
         return min(lam0, max(self.least, lam0 * math.sqrt(max(value, 0.0) / value0), TINY * lam0))
 
     def at(self, memory: Memory) -> float:
-        """The lam of the fit that starts from `memory`; `start` before the first fit."""
+        """The lam of the fit that starts from a memory.
+
+        Parameters
+        ----------
+        memory : mapping of name to tensor
+            What the estimator remembers.
+
+        Returns
+        -------
+        float
+            `start` before the first fit.
+        """
         values = memory.get("values")
         return (
             self.start
@@ -452,7 +463,20 @@ class Decreasing:
         )
 
     def after(self, memory: Memory, value: float) -> Memory:
-        """The memory to add after a fit of this value: the first value and the last."""
+        """The memory to add after a fit.
+
+        Parameters
+        ----------
+        memory : mapping of name to tensor
+            What the fit started from.
+        value : float
+            Its value.
+
+        Returns
+        -------
+        mapping of name to tensor
+            `values` (2,): the first value and the last.
+        """
         values = memory.get("values")
         return {
             "values": torch.tensor(

@@ -188,6 +188,23 @@ class Refit(Protocol):
         It starts from the memory that the accepted state's fit has left, at the clock of the next
         state. If the step returns this very cloud and dt, the engine takes the last such fit as it
         is, and makes no other.
+
+        Parameters
+        ----------
+        x : Cloud
+            The particles at the end of the step, (N, d).
+        dt : float
+            Its length.
+
+        Returns
+        -------
+        Fit
+            At these particles.
+
+        Raises
+        ------
+        particleflow.integrators.UnconvergedError
+            The estimator did not converge. Let it pass, or try a shorter step.
         """
         ...
 
@@ -263,13 +280,34 @@ class Controller(ABC):
 
     @abstractmethod
     def check(self, flow: Flow, target: Target) -> None:
-        """Raise ValueError before the first step of a run that it cannot make."""
+        """Refuse a run that it cannot make, before its first step.
+
+        Parameters
+        ----------
+        flow : Flow
+            That of the run.
+        target : Target
+            That of the run.
+
+        Raises
+        ------
+        ValueError
+            Says what the run must have, and what to take instead.
+        """
 
     @abstractmethod
     def told(self, stepper: Memory) -> Mapping[str, float]:
         """What the trajectory's report says of the steps (`report["controller"]`), plain numbers.
 
-        They are read off the stepper's memory at the end of the run.
+        Parameters
+        ----------
+        stepper : mapping of name to tensor
+            What the integrator remembers at the end of the run.
+
+        Returns
+        -------
+        mapping of name to float
+            Such as the numbers of accepted and rejected steps.
         """
 
     @property
@@ -354,10 +392,36 @@ class Corrected(ABC):
 
     @abstractmethod
     def check(self, flow: Flow, start: Cloud, target: Target) -> None:
-        """Raise ValueError before the first step of a run that it cannot make."""
+        """Refuse a run that it cannot make, before its first step.
+
+        Parameters
+        ----------
+        flow : Flow
+            That of the run.
+        start : Cloud
+            The particles at the start.
+        target : Target
+            That of the run.
+
+        Raises
+        ------
+        ValueError
+            Says what the run must have, and what to take instead.
+        """
 
     def periods(self, d: int) -> list[list[float] | None]:
-        """The two ends of the period of each of d axes; None for an axis without one."""
+        """The two ends of the period of each of d axes; None for an axis without one.
+
+        Parameters
+        ----------
+        d : int
+            The dimension of the particles.
+
+        Returns
+        -------
+        list of [low, high] or None
+            One for each axis.
+        """
         return [None] * d
 
 

@@ -155,7 +155,7 @@ class Reflecting(Boxed):
         outside the box, a fixed target has points there, or the box has another dimension than
         they.
     TypeError
-        `integrator` is none, such as a class without its parentheses; a wall is no number.
+        `integrator` is no integrator, such as a class without its parentheses; a wall is no number.
 
     Cost: that of the integrator, and O(N d) per step.
     Source: for diffusions, Bossy, Gobet and Talay (2004), A symmetrized Euler scheme for an
@@ -212,7 +212,7 @@ class Periodic(Boxed):
         of a run: particles start outside the box, a fixed target has points there, or the flow's
         witness does not wrap.
     TypeError
-        `integrator` is none, such as a class without its parentheses; a side is no number.
+        `integrator` is no integrator, such as a class without its parentheses; a side is no number.
 
     Cost: that of the integrator, and O(N d) per step.
 

@@ -82,7 +82,7 @@ class Paced(LengthsOf):
         `change` is no number.
 
     Cost: one fit a step, and one more for each step that is taken back.
-    Source: ours; the control of a step by the local error of Euler's method, as in Soederlind
+    Source: ours; the control of a step by the local error of Euler's method, as in Soderlind
     (2003), Digital filters in adaptive time-stepping, ACM Transactions on Mathematical Software 29.
 
     >>> normal = pf.samplers.Gaussian(dim=1)

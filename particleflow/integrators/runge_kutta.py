@@ -80,15 +80,22 @@ class RungeKutta:
 
 
 class LengthsOf(Controller):
-    """A controller whose step, once its length is chosen, is that of `scheme`.
+    r"""A controller whose step, once its length is chosen, is that of a known scheme.
 
-    Declared by inheriting. The fits of the accepted trial are those that were asked for last before
-    the last one made ahead.
+    .. math::
+
+        x_{n+1} = x_n + h_n \sum_s b_s k_s .
+
+    Declared by inheriting: other points can then be moved along its runs (`Trajectory.transport`).
+    The fits of the accepted trial are those that were asked for last before the last one made
+    ahead.
     """
 
     @property
     @abstractmethod
-    def scheme(self) -> RungeKutta: ...
+    def scheme(self) -> RungeKutta:
+        """The scheme, with its tableau `a` and `b`."""
+        ...
 
 
 class Euler(RungeKutta):
@@ -107,8 +114,8 @@ class Euler(RungeKutta):
     energy.
 
     Cost: one fit and one velocity per step.
-    Source: Arbel, Korba, Salim and Gretton (2019), algorithm 1; Hairer, Norsett and Wanner, Solving
-    Ordinary Differential Equations I, section II.1.
+    Source: Arbel, Korba, Salim and Gretton (2019), for MMD flow; Hairer, Norsett and Wanner,
+    Solving Ordinary Differential Equations I, section II.1.
 
     >>> normal = pf.samplers.Gaussian(dim=1)
     >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))  # v = -x
@@ -291,8 +298,8 @@ class DormandPrince(Embedded):
         \end{array}
 
     The last stage is the velocity at the new particles; the error takes it. It is stable for dt rho
-    < 3.307, with rho the fastest rate of contraction. It is the default of `Adaptive`, and needs a
-    deterministic estimator and a smooth kernel.
+    < 3.307, with rho the fastest rate of contraction. It is the default of `Adaptive`. It needs a
+    deterministic estimator, and its order a smooth kernel.
 
     Other names: DOPRI5, DP5(4), RK45, ode45.
 

@@ -88,12 +88,34 @@ class KernelDensity(Seeded):
         return self.cloud.dim
 
     def log_density(self, z: Queries) -> Values:
-        """log q (Q,) at points z (Q, d), by log-sum-exp: finite however far away the points are."""
+        """log q at points, by log-sum-exp: finite however far away they are.
+
+        Parameters
+        ----------
+        z : (Q, d) float tensor
+            The points.
+
+        Returns
+        -------
+        (Q,) tensor
+            In the dtype of z.
+        """
         unit = 0.5 * self.dim * math.log(2 * math.pi * self.bandwidth**2)
         return (self._field.log(z.double())[0] - unit).to(z.dtype)
 
     def score(self, z: Queries) -> Points:
-        """grad log q (Q, d) at points z (Q, d)."""
+        """grad log q at points.
+
+        Parameters
+        ----------
+        z : (Q, d) float tensor
+            The points.
+
+        Returns
+        -------
+        (Q, d) tensor
+            In the dtype of z.
+        """
         return self._field.log(z.double())[1].to(z.dtype)
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
