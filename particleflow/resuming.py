@@ -61,8 +61,8 @@ def resume(
     OSError
         It is damaged from the first commit on, or cannot be read.
 
-    Cost: that of the steps that are left, and at most `Checkpoint.every` steps that are made again,
-    or those of `Checkpoint.seconds`.
+    Cost: that of the steps that are left, and of those since the last write, which are made again
+    (see `Checkpoint`).
 
     >>> normal = pf.samplers.Gaussian(dim=1)
     >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))

@@ -55,7 +55,7 @@ class AtRest:
     rtol : float
         >= 0, a share of the largest speed.
     atol : float
-        >= 0, a speed: units of the coordinates per time. One of both is > 0.
+        >= 0, a speed: units of the coordinates per time. `rtol` or `atol` is > 0.
     every : int
         The steps from one look to the next.
 
@@ -105,7 +105,7 @@ class EnergyBelow:
         >= 0, a share of the first energy. With a kernel whose bandwidth changes the first energy
         is that of another functional: give `atol`, and rtol=0.
     atol : float
-        >= 0, in units of the energy. One of both is > 0.
+        >= 0, in units of the energy. `rtol` or `atol` is > 0.
     every : int
         The steps from one look to the next.
 

@@ -21,7 +21,8 @@ Slope: TypeAlias = tuple[Tensor, Tensor | None]
 
 @dataclass(frozen=True)
 class RungeKutta:
-    r"""An explicit Runge-Kutta scheme, given by its tableau; the schemes below inherit from it.
+    r"""An explicit Runge-Kutta scheme, given by its tableau: `Euler`, `Heun`, `RK4` and others are
+    such.
 
     .. math::
 
