@@ -14,7 +14,17 @@ from particleflow._refusals import Argument
 
 @dataclass(frozen=True)
 class Change(Argument):
-    """One change to a run: a setting, its new value, and the Python code that makes the change."""
+    """One change to a run: a setting, its new value, and the Python code that makes the change.
+
+    Attributes
+    ----------
+    name : str
+        The argument or setting, such as "dt".
+    value : float, str or None
+        Its new value.
+    code : str
+        The change in Python, such as "dt=0.1"; `str(change)` gives it.
+    """
 
     value: float | str | None
     code: str
@@ -27,15 +37,20 @@ class Change(Argument):
 class Advice:
     """One sentence: what was seen, then the changes to try, the most promising one first.
 
+    A run keeps it in `path.report["advice"]`, and `path.summary().advice` gives it.
+
     Attributes
     ----------
     seen : str
+        What was seen, in words.
     changes : tuple of Change
+        What to change, one or the other; empty where nothing is known to help.
 
-    >>> smaller = Change("dt", 0.1, "dt=0.1")
-    >>> str(Advice("the energy rose", (smaller,)))
+    >>> smaller = pf.advice.Change("dt", 0.1, "dt=0.1")
+    >>> str(pf.advice.Advice("the energy rose", (smaller,)))
     'the energy rose: try dt=0.1'
-    >>> Advice("the energy rose", (smaller,)).said(lambda change: f"--{change.name} {change.value}")
+    >>> found = pf.advice.Advice("the energy rose", (smaller,))
+    >>> found.said(lambda change: f"--{change.name} {change.value}")
     'the energy rose: try --dt 0.1'
     """
 
@@ -46,7 +61,18 @@ class Advice:
         return self.said()
 
     def said(self, word: Callable[[Change], str] = str) -> str:
-        """The sentence; `word` turns each change into words, or leaves it out by returning ''."""
+        """The sentence in words of your own.
+
+        Parameters
+        ----------
+        word : callable (Change) -> str
+            Turns a change into words, or leaves it out by returning ''. By default Python's code.
+
+        Returns
+        -------
+        str
+            "SEEN: try CHANGE or CHANGE", or what was seen alone.
+        """
         words = list(dict.fromkeys(filter(None, map(word, self.changes))))
         return f"{self.seen}: try {' or '.join(words)}" if words else self.seen
 
@@ -56,7 +82,18 @@ class Advice:
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Advice:
-        """The inverse of `kept`."""
+        """The inverse of `kept`.
+
+        Parameters
+        ----------
+        kept : mapping
+            What `kept` gave.
+
+        Returns
+        -------
+        Advice
+            An equal one.
+        """
         return cls(kept["seen"], tuple(Change(**change) for change in kept["changes"]))
 
 

@@ -253,7 +253,7 @@ class Arrived:
     Parameters
     ----------
     after : int
-        The steps before the first look, such as those of a `Continuation`.
+        >= 0, the steps before the first look, such as those of a `Continuation`.
     every : int
         The steps from one look to the next.
     patience : int

@@ -23,21 +23,34 @@ __getattr__, __dir__ = _words.suggesting(__name__)
 
 @dataclass(frozen=True, init=False, repr=False)
 class Cloud:
-    """A weighted set of points: the measure sum_i m_i delta_{x_i}.
+    r"""A weighted set of points, the measure that flows move:
 
-    >>> Cloud([[0.0, 0.0], [1.0, 0.0]], mass=[0.25, 0.75])
-    Cloud(2 points in 2-d, float64, masses 0.25 to 0.75, total 1)
+    .. math::
+
+        q = \sum_{i=1}^{N} m_i\, \delta_{x_i} .
+
+    Points that are passed to `simulate` become a cloud of equal masses 1/N. `len(cloud)` is N. A
+    cloud is not changed once it is made.
 
     Parameters
     ----------
     points : (N, d) float32 or float64 tensor
         A tensor is taken as it is. Lists, numpy arrays and integers are copied to float64.
+    *unnamed
+        Refused: weights go by name.
     mass : (N,), optional
         m_i >= 0, finite, not all zero. The total is free: `mass / mass.sum()` makes it 1. Without
         `mass` and `log_mass` each m_i is 1/N.
     log_mass : (N,), optional
         log m_i, instead of `mass`: for masses beyond the range of floats. -inf stands for a mass of
         zero.
+
+    Attributes
+    ----------
+    points : (N, d) tensor
+        The points.
+    log_mass : (N,) tensor or None
+        None where all masses are 1/N.
 
     Raises
     ------
@@ -46,6 +59,11 @@ class Cloud:
         and `log_mass` are given.
     ValueError
         A shape is wrong, a mass is negative, infinite or NaN, or the total is zero.
+
+    Cost: O(N) for masses; a tensor of points is not copied.
+
+    >>> pf.Cloud([[0.0, 0.0], [1.0, 0.0]], mass=[0.25, 0.75])
+    Cloud(2 points in 2-d, float64, masses 0.25 to 0.75, total 1)
     """
 
     points: Points
@@ -90,6 +108,7 @@ class Cloud:
 
     @property
     def dim(self) -> int:
+        """The dimension d."""
         return self.points.shape[1]
 
     @property
@@ -100,6 +119,7 @@ class Cloud:
         return self.log_mass.exp()
 
     def copy(self) -> Cloud:
+        """The same cloud in memory of its own."""
         return Cloud(
             self.points.clone(), log_mass=None if self.log_mass is None else self.log_mass.clone()
         )
@@ -111,13 +131,38 @@ class Cloud:
         )
 
     def mean(self, values: Float[Tensor, "N ..."]) -> Tensor:
-        """The integral sum_i m_i values_i against the cloud; values (N, ...)."""
+        """The integral sum_i m_i values_i against the cloud.
+
+        Parameters
+        ----------
+        values : (N, ...) tensor
+            One value, or array of values, for each point.
+
+        Returns
+        -------
+        (...) tensor
+            For a total mass of 1 the weighted mean.
+
+        >>> cloud = pf.Cloud([[0.0], [1.0]], mass=[0.25, 0.75])
+        >>> float(cloud.mean(cloud.points))
+        0.75
+        """
         if self.log_mass is None:
             return values.mean(0)
         return torch.tensordot(self.mass, values, dims=1)
 
     def moments(self) -> tuple[Float[Tensor, "d"], Float[Tensor, "d d"]]:
-        """Mean (d,) and covariance (d, d) of the normalised cloud, without Bessel's correction."""
+        """Mean and covariance of the normalised cloud, without Bessel's correction.
+
+        Returns
+        -------
+        ((d,) tensor, (d, d) tensor)
+            sum_i m_i x_i and sum_i m_i (x_i - mean) (x_i - mean)', with masses over their total.
+
+        >>> mean, covariance = pf.Cloud([[-1.0], [1.0]]).moments()
+        >>> float(mean), float(covariance)
+        (0.0, 1.0)
+        """
         share = self.mass / self.mass.sum()
         mean = share @ self.points
         centred = self.points - mean
@@ -126,7 +171,13 @@ class Cloud:
 
 @runtime_checkable
 class Randomness(Protocol):
-    """Random numbers as a pure function of (stream, step)."""
+    """Random numbers as a pure function of (stream, step): what `draws` of a run must have.
+
+    `normal(stream, step, like)` gives standard normal numbers of the shape, dtype and device of
+    `like`, and `child_seed(stream, step)` a seed for a part that draws its own numbers. Equal
+    arguments must give equal numbers: the stages of a step ask for the same noise several times.
+    `Draws` and `Replay` are such.
+    """
 
     def normal(self, stream: str, step: int, like: Array) -> Array: ...
     def child_seed(self, stream: str, step: int) -> int: ...
@@ -134,12 +185,38 @@ class Randomness(Protocol):
 
 @dataclass(frozen=True)
 class Draws:
-    """Counter-based randomness: a pure function of (seed, stream, step).
+    r"""Counter-based random numbers, a pure function of seed, stream and step:
+
+    .. math::
+
+        \xi = f(\text{seed}, \text{stream}, n) , \qquad \xi \sim \mathcal{N}(0, I) .
 
     No state is consumed: the stages of one step and its rejected retries see the same noise, and a
-    resumed run sees the future that it would have seen. On the CPU the numbers come from numpy's
-    Philox, on CUDA from the device's own Philox. The two differ; two runs on one kind of device do
-    not.
+    resumed run sees the future that it would have seen. `simulate(..., seed=3)` makes `Draws(3)`.
+    On the CPU the numbers come from numpy's Philox, on CUDA from the device's own Philox. The two
+    differ; two runs on one kind of device do not.
+
+    Parameters
+    ----------
+    seed : int
+        >= 0.
+
+    Raises
+    ------
+    ValueError
+        `seed` is < 0.
+    TypeError
+        `seed` is no integer.
+
+    Cost: O(N d) for each call of `normal`.
+    Source: Salmon, Moraes, Dror and Shaw (2011), Parallel random numbers: as easy as 1, 2, 3.
+
+    >>> draws, like = pf.Draws(seed=3), torch.zeros(2, 1)
+    >>> noise = draws.normal("noise", 7, like)
+    >>> torch.equal(noise, draws.normal("noise", 7, like))
+    True
+    >>> torch.equal(noise, draws.normal("noise", 8, like))
+    False
     """
 
     seed: int = 0
@@ -160,7 +237,22 @@ class Draws:
         )
 
     def normal(self, stream: str, step: int, like: Array) -> Array:
-        """Standard normal numbers of the shape, dtype and device of `like`."""
+        """Standard normal numbers of a stream at a step.
+
+        Parameters
+        ----------
+        stream : str
+            What they are for: a flow asks for "noise" (noise injection) and "brownian" (diffusion).
+        step : int
+            The number of the step.
+        like : tensor
+            Gives shape, dtype and device.
+
+        Returns
+        -------
+        tensor like `like`
+            Independent of those of other streams and steps.
+        """
         key = self._key(stream, step)
         if like.device.type != "cpu":
             generator = torch.Generator(like.device).manual_seed(int(key[0]) >> 1)
@@ -181,14 +273,38 @@ class Draws:
 
 @dataclass(frozen=True)
 class Replay:
-    """Recorded noise with the contract of `Draws`: normal(stream, step) is arrays[stream][step].
+    r"""Recorded noise with the contract of `Draws`, to repeat a run of another program number by
+    number:
+
+    .. math::
+
+        \xi_n = \text{arrays}[\text{stream}]_n .
 
     Parameters
     ----------
     arrays : mapping of stream name to (steps, N, d)
-        A flow asks for the streams "noise" (noise injection) and "brownian" (diffusion).
+        A flow asks for the streams "noise" (noise injection) and "brownian" (diffusion). Row n
+        serves step n, in the dtype and on the device of the particles.
     seed : int
-        The seed of streams that draw no normal numbers (minibatches).
+        >= 0, the seed of streams that draw no normal numbers (minibatches).
+
+    Raises
+    ------
+    TypeError
+        `arrays` is no mapping, or `seed` no integer.
+    ValueError
+        `seed` is < 0. In a run: a stream is missing, a step is beyond the last row, or a row has
+        another shape than the particles.
+
+    Cost: a copy of a row for each step.
+
+    >>> noise = torch.tensor([[[1.0], [-1.0]]])  # 1 step, 2 particles, d = 1
+    >>> draws = pf.Replay({"brownian": noise})
+    >>> flow = pf.langevin(pf.samplers.Gaussian(dim=1))  # drift -x, sigma sqrt(2)
+    >>> x0 = torch.zeros(2, 1)
+    >>> path = pf.simulate(flow, x0, steps=1, dt=0.5, draws=draws)
+    >>> path.particles[-1].flatten().tolist()  # sqrt(2 dt) times the noise
+    [1.0, -1.0]
     """
 
     arrays: Mapping[str, Array | np.ndarray]
@@ -203,6 +319,13 @@ class Replay:
         _checks.count(self.seed, "seed", least=0)
 
     def normal(self, stream: str, step: int, like: Array) -> Array:
+        """The recorded numbers of a stream at a step; see `Draws.normal`.
+
+        Raises
+        ------
+        ValueError
+            The stream or the step is not recorded, or has another shape than `like`.
+        """
         if stream not in self.arrays:
             raise ValueError(
                 f"`arrays` must hold the stream '{stream}', got {sorted(self.arrays)}: record"
@@ -223,12 +346,31 @@ class Replay:
         return row
 
     def child_seed(self, stream: str, step: int) -> int:
+        """That of `Draws(seed)`."""
         return Draws(self.seed).child_seed(stream, step)
 
 
 @dataclass(frozen=True)
 class Clock:
-    """The moment: every schedule, estimator and target is called with it."""
+    r"""The moment of a run, with which every schedule, estimator and target is called:
+
+    .. math::
+
+        t_n = n\, \Delta t \qquad \text{for steps of a fixed length.}
+
+    Parameters
+    ----------
+    t : float
+        The flow's time.
+    step : int
+        The number n of steps taken so far.
+    draws : Randomness
+        The run's random numbers: `clock.draws.normal(stream, clock.step, like)`.
+
+    >>> schedule = lambda clock: 0.1 / (1.0 + clock.t)
+    >>> schedule(pf.Clock(t=1.0, step=10))
+    0.05
+    """
 
     t: float = 0.0
     step: int = 0
@@ -239,7 +381,9 @@ class Clock:
 class Target(Protocol):
     """What the particles flow to: a fixed cloud, a fresh minibatch of a sampler, or None.
 
-    None serves flows that need no sample, such as Langevin dynamics.
+    `at(clock)` gives its cloud (M, d) at a moment; it is asked once for each fit, with the step of
+    the state, and should give the same cloud for the same step: the stages of a step share it. None
+    serves flows that need no sample, such as Langevin dynamics.
     """
 
     def at(self, clock: Clock) -> Cloud | None: ...
@@ -252,7 +396,20 @@ class FixedCloud(Cloud):
 
 @dataclass(frozen=True)
 class FixedTarget:
-    """The same cloud (or none) at every step; nobody may write to it."""
+    """The same cloud (or none) at every step: :math:`y(t) = y`; nobody may write to it.
+
+    Points that are passed as `target` become one. Sums over the target that do not change are
+    computed once, since this cloud does not change.
+
+    Parameters
+    ----------
+    cloud : Cloud or None
+        The target; None for flows that need no sample.
+
+    >>> target = pf.clouds.FixedTarget(pf.Cloud([[1.0], [2.0], [3.0]]))
+    >>> target.at(pf.Clock(step=7)).points.flatten().tolist()
+    [1.0, 2.0, 3.0]
+    """
 
     cloud: Cloud | None
 
@@ -263,6 +420,7 @@ class FixedTarget:
             )
 
     def at(self, clock: Clock) -> Cloud | None:
+        """The cloud, whatever the clock says."""
         return self.cloud
 
 

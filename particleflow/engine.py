@@ -45,19 +45,50 @@ MOST_STEPS = 10**10
 
 
 def fit(estimator: Estimator, x: Any, y: Any = None, *, seed: int = 0) -> Fit:
-    """One fit of an estimator, without a flow.
+    r"""Fit an estimator once to two clouds, without a flow.
 
-    `fit(KDE(kernel), x, y).witness.value_and_grad(z)` is log r and its gradient.
+    .. math::
+
+        w \approx \log \frac{p}{q} \qquad \text{for an estimator of a log ratio,}
+
+    and a potential otherwise, such as :math:`w = \frac1M \sum_j k(y_j, \cdot) - \frac1N \sum_i
+    k(x_i, \cdot)` for `estimators.MMD`. The ratio is always target over current, p / q. It serves
+    to look at a witness, to compare estimators, or for the value of a divergence between two
+    samples.
 
     Parameters
     ----------
     estimator : Estimator
+        Such as `estimators.KALE(kernel, lam=0.1)`.
     x : (N, d) points or Cloud
         Samples of the current distribution q.
-    y : (M, d) points or Cloud
-        Samples of the target p. The ratio is always p / q.
+    y : (M, d) points, Cloud or None
+        Samples of the target p; None for estimators that need none.
     seed : int
-        The source of all random numbers.
+        >= 0, the source of all random numbers, such as the initial weights of a network.
+
+    Returns
+    -------
+    Fit
+        `fit.witness.value_and_grad(z)` gives w (Q,) and its gradient (Q, d) at points z (Q, d);
+        `fit.value` is the divergence that was estimated; `fit.report` tells how the fit went,
+        `converged` among the rest. A fit that did not converge comes back too.
+
+    Raises
+    ------
+    ValueError
+        `x` or `y` is not (N, d), not finite, of another dimension than the other one; `y` is None
+        for an estimator that needs it; `seed` is < 0.
+    TypeError
+        `estimator` is no estimator; `x` or `y` is a sampler or a class in the place of points.
+
+    Cost: that of the estimator, such as O((N + M) M d) for the value of MMD.
+    Source: that of the estimator.
+
+    >>> x, y = [[0.0], [0.0]], [[1.0], [1.0], [1.0]]
+    >>> made = pf.fit(pf.estimators.MMD(pf.kernels.Gaussian(1.0)), x, y)
+    >>> print(f"{made.value:.6f}")  # MMD^2 / 2 = 1 - exp(-1/2) of two Diracs
+    0.393469
     """
     check_estimator(estimator)
     clock = Clock(draws=Draws(seed))
@@ -76,30 +107,65 @@ def iterate(
     seed: int | None = None,
     draws: Randomness | None = None,
 ) -> Iterator[State]:
-    """States 0, 1, 2, ... of a run, without end: stop taking them when you like.
+    r"""Generate the states 0, 1, 2, ... of a run, without end: a loop of your own takes them.
+
+    .. math::
+
+        x_{n+1} = \Phi_{\Delta t}(x_n) , \qquad t_n = n\, \Delta t ,
+
+    with the step :math:`\Phi` of the integrator. It serves where `simulate` with its `stop`, `save`
+    and `metrics` does not: to look at fits, to change something on the way, to draw a picture of
+    each state. `record` makes a Trajectory of the states. Nothing is recorded here, and memory is
+    needed for two states.
 
     A run that cannot go on ends: its last state is `ended`, has the status "diverged" or "not
     converged", and holds the last good particles. After an unstable step the states go on with the
-    status "unstable".
-
-    >>> for state in iterate(flow, x0, target, dt=1e-2):         # doctest: +SKIP
-    ...     if state.clock.t >= 1 or state.status != "running":
-    ...         break
+    status "unstable". The arguments are checked at once; the first fit is made when the first state
+    is taken.
 
     Parameters
     ----------
     flow : Flow
+        What moves the particles.
     x0 : (N, d) points, Cloud, or the Snapshot / State / Trajectory of an earlier run
-        Where the run starts, or from where it goes on.
+        Where the run starts, or from where it goes on, bit for bit.
     target : (M, d) points, Cloud, Target or None
+        Samples of the target; None for flows that need no sample.
     dt : float
-        Time step. t = n dt exactly, n the step. An integrator that chooses the lengths of its steps
-        takes it as the length of the first one.
-    integrator : Integrator
+        Time step, > 0. t = n dt exactly, n the step. An integrator that chooses the lengths of its
+        steps takes it as the length of the first one.
+    integrator : Integrator, optional
         By default Euler(), or EulerMaruyama() where the flow has diffusion.
-    seed, draws : int, Randomness
-        The source of all random numbers: a seed, or recorded noise (`Replay`), not both. By default
-        a new run has seed 0, and a continued run keeps its own source.
+    seed : int, optional
+        >= 0, the source of all random numbers. By default a new run has seed 0, and a continued one
+        keeps its own source.
+    draws : Randomness, optional
+        Recorded noise (`Replay`) instead of a seed.
+
+    Yields
+    ------
+    State
+        The clock, the particles and the fit at step n, from the start on.
+
+    Raises
+    ------
+    ValueError
+        `dt` is not > 0, or another value cannot be used; see `simulate`.
+    TypeError
+        An argument has a wrong type. What a part of your own raises passes through, at any step.
+
+    Cost: for each state one fit and one velocity for each stage of the integrator.
+    Source: Arbel, Korba, Salim and Gretton (2019), for MMD flow.
+
+    >>> normal = pf.samplers.Gaussian(dim=1)
+    >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))  # v = -x
+    >>> for state in pf.iterate(drift, [[8.0], [4.0]], dt=0.5):
+    ...     print(state.clock.step, state.clock.t, state.x.points.flatten().tolist())
+    ...     if state.clock.t >= 1.0 or state.status != "running":
+    ...         break
+    0 0.0 [8.0, 4.0]
+    1 0.5 [4.0, 2.0]
+    2 1.0 [2.0, 1.0]
     """
     start, aim, first, integrator = prepare(flow, x0, target, integrator, seed, draws)
     dt = _checks.positive(dt, "dt", remedy="leave it out to have one chosen: flow.suggest_dt(x, y)")
@@ -123,48 +189,114 @@ def simulate(
     progress: bool = False,
     checkpoint: str | Path | Checkpoint | None = None,
 ) -> Trajectory:
-    """Run a flow and record it.
+    r"""Run a flow from its start and record it: the function that most users call.
+
+    The particles follow the flow's velocity, in steps of dt, from the start x0:
+
+    .. math::
+
+        \frac{d x_i}{d t} = v(x_i), \qquad t_n = n\, \Delta t ,
+
+    and the estimator is fitted to particles and target anew at each step. With diffusion a Brownian
+    motion is added (`integrators.EulerMaruyama`). The inputs are copied. A run has the dtype and
+    the device of the tensors that are passed, or float64 on the CPU. Two runs with equal arguments
+    are equal bit for bit, on one machine and with as many threads.
+
+    A run ends after its last step, where `stop` says so, or where it cannot go on. A run that
+    became unstable goes on, and says so at its end. Bad input is refused before the first step;
+    what a part of your own raises in the first step passes through. After it nothing raises, Ctrl-C
+    included: the trajectory up to the last good state comes back, and its `status` and `message`
+    say what happened.
 
     Parameters
     ----------
-    flow, x0, target, integrator, seed, draws
-        See `iterate`. If x0 is a Trajectory, the run goes on from its end and the result holds both
-        parts. Its target (a fixed cloud) is kept unless one is given.
-    steps, t1 : int, float
-        Exactly one: the number of further steps, or the final time. The flow of `auto_flow` needs
-        neither: it has a number of steps and a `stop` of its own. With `t1` dt is lowered so that
-        a whole number of steps ends there. An integrator that chooses the lengths of its steps ends
-        there exactly, after as many as it takes.
-    dt : float
-        Time step; the report records it. Left out, it is `flow.suggest_dt(x, y)`. Only a continued
-        run with the same flow keeps its dt, where that was given or the target is the same too. A
-        State and a Snapshot do not tell whether dt was given: left out, it is chosen anew. An
-        integrator that chooses the lengths of its steps takes it as the length of the first one; a
-        run that goes on keeps the chosen length, unless it is given another dt, flow or target.
-    stop : callable (State) -> bool or str, or a rule such as Arrived
+    flow : Flow
+        What moves the particles, such as `mmd_flow(kernel)`.
+    x0 : (N, d) points, Cloud, or the Trajectory / State / Snapshot of an earlier run
+        Where the run starts. After an earlier run it goes on from its end, bit for bit. If x0 is a
+        Trajectory, the result holds both parts, and a fixed target is kept unless one is given.
+    target : (M, d) points, Cloud, Target or None
+        Samples of the target, fixed, or drawn anew at each step (`samplers.Minibatch`). None for
+        flows that need no sample, such as Langevin dynamics.
+    steps : int, optional
+        The number of further steps, from 1 to 1e10. Exactly one of `steps` and `t1` is given. The
+        flow of `auto_flow` needs neither: it has a number of steps and a `stop` of its own.
+    t1 : float, optional
+        The time at which the run ends, later than its start. dt is lowered so that a whole number
+        of steps ends there. An integrator that chooses the lengths of its steps ends there exactly,
+        after as many as it takes.
+    dt : float, optional
+        Time step, > 0, in units of the flow's time; for `integrators.Adam` a length. Left out, it
+        is `flow.suggest_dt(x0, y)`, and `path.report["dt"]` tells it. A continued run with the same
+        flow keeps its dt, where that was given or the target is the same too. A State and a
+        Snapshot do not tell whether dt was given: left out, it is chosen anew. An integrator that
+        chooses the lengths of its steps takes dt as the length of the first one; a run that goes on
+        keeps the chosen length, unless it is given another dt, flow or target.
+    integrator : Integrator, optional
+        What makes the steps. Left out: `EulerMaruyama` for a flow with diffusion, `Paced` where the
+        flow's bandwidth changes and dt is left out, and `Euler` otherwise.
+    stop : callable (State) -> bool or str, or a rule such as Arrived, optional
         Asked after each step; ends the run where it returns True or a reason, which the report
         keeps as `stopped`. The last state is recorded, and the run counts as completed.
-    save : SaveAt
-        Which states to record.
-    metrics : mapping of name to metric
+    save : SaveAt, optional
+        Which states to record. Left out, about 100, spread over the run. The first and the last
+        always are.
+    metrics : mapping of name to metric, optional
         Each is called with (particles, target) clouds at each record, also at the records of an
         earlier run. Left out, a run that goes on measures again what its report tells: `W2`, `W1`,
         `SlicedW2` and `EnergyDistance` with default settings.
+    seed : int, optional
+        >= 0, the source of all random numbers. A new run has seed 0, and a continued one keeps its
+        own source.
+    draws : Randomness, optional
+        Recorded noise (`Replay`) instead of a seed.
     progress : bool
         Show a progress bar on a terminal.
-    checkpoint : str, Path or Checkpoint
+    checkpoint : str, Path or Checkpoint, optional
         A folder in which the run is kept while it is made. The records go there, and come back as
         memory maps: memory is needed for a few states only. If the folder holds this very run, it
         goes on from its last state, bit for bit, and `report["resumed"]` says so; a run that has
         ended is given back. `resume` does so without the other arguments.
 
+    Returns
+    -------
+    Trajectory
+        The records: `particles` (T, N, d), `times`, `steps`, `energy` and `metrics` (T,), and how
+        the run ended: `status`, `message`, `report`, `summary()`.
+
     Raises
     ------
-    ValueError, TypeError
-        The input is bad; raised before the first step. The folder `checkpoint` holds another run,
-        or another process writes to it. What a part of your own raises in the first
-        step passes through. After it nothing raises: the trajectory up to the last good state comes
-        back, and its `status` and `message` say what happened.
+    ValueError
+        A value cannot be used: both or none of `steps` and `t1`, `t1` not later than the start,
+        `dt` not > 0, points that are not (N, d) or not finite, clouds of different dimensions, no
+        `target` where the flow or `metrics` need one, both `seed` and `draws`, an `integrator` that
+        does not serve the flow, a `flow` whose first fit does not converge, a `checkpoint` that
+        holds another run or is written to by another process.
+    TypeError
+        An argument has a wrong type: a class or a sampler in the place of what it makes, clouds of
+        two dtypes.
+    MemoryError
+        `save` asks for more records than fit in memory.
+    OSError
+        The folder `checkpoint` cannot be written or read.
+    KeyboardInterrupt
+        Ctrl-C came before the first step was taken.
+
+    Cost: one fit and one velocity for each stage of a step, O((N + M) N d) with exact sums over
+    pairs of a kernel; about 100 fits of at most 200 points for a dt that is left out, and each
+    metric at each record. The records take 8 T N d bytes in float64.
+    Source: the flows of particles of Arbel, Korba, Salim and Gretton (2019), Glaser, Arbel and
+    Gretton (2021), and Yi, Zhu and Liu (2023).
+
+    >>> target = pf.samplers.Gaussian(dim=1, mean=1.0, std=1.5)
+    >>> ratio = pf.estimators.ClosedForm(target, current=pf.estimators.Moments())
+    >>> x0 = [[-2.5], [-1.5]]  # mean -2
+    >>> flow = pf.mono_flow(ratio)
+    >>> path = pf.simulate(flow, x0, t1=1.0, dt=0.1, integrator=pf.RK4())
+    >>> path
+    Trajectory(completed at step 10, t = 1; 11 records of 2 particles in 1-d)
+    >>> print(f"{float(path.particles[-1].mean()):.5f}")  # 1 - 3 exp(-1 / 1.5^2)
+    -0.92354
     """
     with opened(checkpoint) as place:
         run = begin(

@@ -42,10 +42,9 @@ def record(
 
     The states may have gone through a loop of your own, which looks at them, leaves some out, or
     ends early. `record(iterate(flow, x0, y, dt=dt), stop=stop)` has the records, the status and the
-    message of `simulate(flow, x0, y, dt=dt, steps=..., stop=stop)`, bit for bit.
-
-    >>> states = itertools.islice(pf.iterate(flow, x0, y, dt=1e-2), 0, 501, 5)   # doctest: +SKIP
-    >>> path = pf.record(states, metrics={"W2": pf.metrics.W2()})                # doctest: +SKIP
+    message of `simulate(flow, x0, y, dt=dt, steps=..., stop=stop)`, bit for bit. What the loop
+    raises before its second state passes through. After it nothing raises: the records stay, and
+    `status` is "failed", or "interrupted" after Ctrl-C.
 
     Parameters
     ----------
@@ -55,8 +54,10 @@ def record(
         of `simulate` does that is given a Trajectory.
     save : SaveAt
         Which states to record. Left out, every state that comes. The first and the last always are.
-    metrics, stop
-        As for `simulate`.
+    metrics : mapping of name to metric
+        Each is called with (particles, target) clouds at each record.
+    stop : callable (State) -> bool or str, or a rule such as Arrived
+        Asked after each state but the first; ends the run.
 
     Returns
     -------
@@ -67,10 +68,21 @@ def record(
 
     Raises
     ------
-    TypeError, ValueError
-        The arguments are bad, or no state came. What the loop raises before its second state passes
-        through. After it nothing raises: the records stay, and `status` is "failed", or
-        "interrupted" after Ctrl-C.
+    ValueError
+        No state came; a state was made by no run; or `metrics` compare with a target that is None.
+    TypeError
+        An argument has a wrong type; a member of `states` is no State.
+
+    Cost: a copy of the particles and each metric for each record; the states cost what `iterate`
+    says.
+
+    >>> import itertools
+    >>> normal = pf.samplers.Gaussian(dim=1)
+    >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))  # v = -x
+    >>> states = pf.iterate(drift, [[8.0]], dt=0.5)
+    >>> path = pf.record(itertools.islice(states, 0, 5, 2))  # every second state
+    >>> path.steps.tolist(), path.particles.flatten().tolist()
+    ([0, 2, 4], [8.0, 2.0, 0.5])
     """
     if isinstance(states, Trajectory | State) or not isinstance(states, Iterable):
         raise TypeError(

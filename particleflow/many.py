@@ -135,24 +135,18 @@ def simulate_many(
 ) -> Runs:
     """Run a flow once for each of several seeds, in several processes, and record the runs.
 
-    The run of a seed is `simulate(flow, x0, y, seed=seed, ...)`, where
+    The run of a seed s is `simulate(flow, x0, y, seed=s, ...)`, where
 
-        x0 = starts.sample(n, seed=Draws(seed).child_seed("start", 0)),
-        y = target.sample(m, seed=Draws(seed).child_seed("target", 0)),
+        x0 = starts.sample(n, seed=Draws(s).child_seed("start", 0)),
+        y = target.sample(m, seed=Draws(s).child_seed("target", 0)),
 
     so start, target and noise are independent. Each run uses one thread. The result is the same bit
     for bit for any `jobs`.
 
-    >>> runs = simulate_many(                                    # doctest: +SKIP
-    ...     flow, pf.samplers.Gaussian(dim=2), pf.samplers.Rings(), n=100, m=150, seeds=10, jobs=4,
-    ...     steps=200, metrics={"W2": pf.metrics.W2()},
-    ... )
-    >>> band = runs.band("W2")                                   # doctest: +SKIP
-    >>> pf.plotting.curves({"mmd": runs}, "mmd.png")             # doctest: +SKIP
-
     Parameters
     ----------
     flow : Flow
+        That of all runs.
     starts : Sampler, (N, d) points or Cloud, or a list of clouds
         A sampler is drawn from with each seed. One cloud starts all runs. A list has one cloud for
         each seed.
@@ -171,15 +165,34 @@ def simulate_many(
     progress : bool
         Show a progress bar over the seeds on a terminal.
 
+    Returns
+    -------
+    Runs
+        The trajectories, in the order of the seeds; `runs.band("W2")` gives median and quantiles.
+
     Raises
     ------
-    ValueError, TypeError
-        The input is bad; raised before the first run.
+    ValueError
+        A value cannot be used, as in `simulate`; seeds repeat; a list has another number of clouds
+        than there are seeds. Raised before the first run.
+    TypeError
+        An argument has a wrong type; `n` or `m` is missing for a sampler. Raised before the first
+        run.
     RuntimeError
         Every run raised. If only some do, a warning says so and `Runs.failures` has their errors.
     KeyboardInterrupt
         Ctrl-C came before any run was finished. Later it leaves the finished runs, with a warning;
         the others are among the failures.
+
+    Cost: that of the runs, shared by `jobs` processes; all trajectories are held in memory.
+
+    >>> normal = pf.samplers.Gaussian(dim=1)
+    >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))  # v = -x
+    >>> runs = pf.simulate_many(drift, normal, n=4, seeds=3, steps=2, dt=0.5)
+    >>> [tuple(run.particles.shape) for run in runs]
+    [(3, 4, 1), (3, 4, 1), (3, 4, 1)]
+    >>> torch.allclose(runs[1].particles[-1], runs[1].particles[0] / 4)
+    True
     """
     numbers = _seeds(seeds)
     processes = 1 if jobs is None else _checks.count(jobs, "jobs", remedy="pass e.g. jobs=4")

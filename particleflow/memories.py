@@ -23,8 +23,10 @@ class Remembered(NamedTuple):
 class Remembering(Protocol):
     """A part of a run whose memory a checkpoint can hold.
 
-    `recall` gives a part that has just begun the memory that `remembered` told of another one. Both
-    then answer alike, bit for bit. The tensors that `remembered` returns are never changed later.
+    `remembered()` gives the memory as a pair: tensors by name, and facts that JSON holds.
+    `recall(tensors, facts)` gives a part that has just begun the memory that `remembered` told of
+    another one. Both then answer alike, bit for bit. The tensors that `remembered` returns are
+    never changed later.
     """
 
     def remembered(self) -> tuple[Memory, Mapping[str, Any]]: ...

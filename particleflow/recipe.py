@@ -67,13 +67,21 @@ class Replayed:
         Parameters
         ----------
         flow, target, integrator
-            As they were passed to `simulate`. A fixed target may be left out.
+            As they were passed to `simulate`. A fixed target may be left out, and an integrator
+            that was the flow's default.
+
+        Returns
+        -------
+        Trajectory
+            The same records, with a recipe.
 
         Raises
         ------
         ValueError
             A part is not the one that the report tells; both are told. The run did not begin in its
             first record.
+        TypeError
+            `flow` is no Flow.
         """
         from particleflow.transport import replay
 
@@ -82,11 +90,15 @@ class Replayed:
     def transport(
         self, z: Any, *, record: int = -1, backward: bool = False, records: bool = False
     ) -> Tensor:
-        """New points (M, d) moved along the finished flow, as the particles moved: (M, d).
+        r"""Move new points (M, d) along the finished flow, as the particles moved.
 
-        The run is made again, bit for bit, and z moves in the velocities of its fits: with the
-        same steps, stages and lengths. The fits see the particles alone, so that the points of z do
-        not feel each other. The particles of the start come to those of the record.
+        .. math::
+
+            z_{n+1} = z_n + \Delta t \sum_s b_s\, v_s(z_n + \dots) ,
+
+        with the velocities :math:`v_s` of the run's own fits. The run is made again, bit for bit,
+        with the same steps, stages and lengths. The fits see the particles alone, so that the
+        points of z do not feel each other. The particles of the start come to those of the record.
 
         Noise and diffusion are those of the run where z has the shape of the particles, and drawn
         anew otherwise. Masses do not move points. Particles that a renewal places anew (resampling,
@@ -97,40 +109,59 @@ class Replayed:
         step too long for that, or a kernel with a kink, may lead to y from several points, of which
         one is found, or from none: the answer is then NaN, with a warning.
 
-        Cost: that of the run, and O(M (N + M')) for each fit, M' the target's points; backward
-        twice that of the run, and 6 to 10 evaluations for each step. Memory is O(M d), and a
-        few states; backward sqrt(steps) states and fits.
-
         Parameters
         ----------
         z : (M, d) points or Cloud
-            At the first record; backward at `record`.
+            At the first record; backward at `record`. The dtype and the device are those of the
+            run.
         record : int
             The record at which the points arrive; backward, from which they start.
         backward : bool
             From the record back to the first one.
         records : bool
-            True: z at every record, (T, M, d).
+            True: z at every record. Forward to the last record alone.
+
+        Returns
+        -------
+        (M, d) tensor, or (T, M, d) with `records`
+            The points at the record; backward, at the start.
 
         Raises
         ------
         ValueError
-            The trajectory has no flow (`with_flow`), or it does not lead to its own records; or,
+            The trajectory has no flow (`with_flow`), or it does not lead to its own records; `z`
+            has another dimension than the particles, or lies outside of the run's box; or,
             backward, the flow is random, the integrator has a memory, or no point has an origin.
+        IndexError
+            There is no such `record`.
+        TypeError
+            `z` is not numeric, or has another dtype.
 
-        >>> path = pf.simulate(flow, x0, target, steps=100)         # doctest: +SKIP
-        >>> moved = path.transport(fresh)                           # doctest: +SKIP
+        Cost: that of the run, and O(M (N + M')) for each fit, M' the target's points; backward
+        twice that of the run, and 6 to 10 evaluations for each step. Memory is O(M d), and a
+        few states; backward sqrt(steps) states and fits.
+        Source: for the inverse, Broyden (1965), Mathematics of Computation 19.
+
+        >>> normal = pf.samplers.Gaussian(dim=1)
+        >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))  # v = -x
+        >>> path = pf.simulate(drift, [[1.0], [2.0]], steps=4, dt=0.5)
+        >>> there = path.transport([[4.0]])  # 4 / 2^4
+        >>> there.tolist(), path.transport(there, backward=True).tolist()
+        ([[0.25]], [[4.0]])
         """
         from particleflow.transport import points
 
         return points.transport(self._own, z, record=record, backward=backward, records=records)
 
     def log_density(self, z: Any, *, start: Any = None, record: int = -1) -> Values:
-        """log q(z), (M,): the density to which the flow carries the density of its start.
+        r"""log q(z), (M,): the density to which the flow carries the density of its start.
 
         The map T of the run, one step after the other, carries q_0 to
 
-            q(z) = q_0(z_0) / prod_n det dT_n(z_n),    z_0 = T^{-1}(z), z_{n+1} = T_n(z_n),
+        .. math::
+
+            q(z) = \frac{q_0(z_0)}{\prod_n \det dT_n(z_n)} , \qquad
+            z_0 = T^{-1}(z) , \quad z_{n+1} = T_n(z_n) ,
 
         with the derivative dT_n (d, d) of each step with all its stages, in closed form:
         I + dt (h'(w) Hess w + h''(w) grad w grad w') for Euler. So q is exact for the map that was
@@ -139,27 +170,44 @@ class Replayed:
         is too long there. As dt -> 0, log det dT_n tends to dt div v.
 
         The witness must have a Hessian: MMD, KALE, Moreau, DrMMD, KDE, ULSIF, RuLSIF and KLIEP
-        with a smooth kernel, ClosedForm with a differentiable density. Cost: `transport` backward,
-        and O(M (N + M') d^2 + M d^3) for each stage, in float64.
+        with a smooth kernel, ClosedForm with a differentiable density.
 
         Parameters
         ----------
         z : (M, d) points
+            Where the density is wanted, in the dtype of the run.
         start : Density or callable
             The density q_0 of the start, with log_density(z), such as the sampler that drew x0; or
             a function z (M, d) -> log q_0 (M,). Where none is known, say so with
             `pf.transport.KernelDensity(path.cloud(0), bandwidth)`.
         record : int
+            The record at which the density is wanted; by default the last.
+
+        Returns
+        -------
+        (M,) tensor
+            log q; NaN for points whose way back was not found.
 
         Raises
         ------
-        ValueError, TypeError
+        ValueError
             As `transport` backward; there is no `start`; the flow has noise, diffusion or masses
-            that change; the witness has no Hessian, as where a kernel has a kink.
+            that change; the integrator is an optimiser.
+        TypeError
+            The witness has no Hessian, as where a kernel has a kink; `start` has no log density.
+        IndexError
+            There is no such `record`.
 
-        >>> law = pf.samplers.Gaussian(dim=2, std=0.2)                           # doctest: +SKIP
-        >>> path = pf.simulate(flow, law.sample(300), target, steps=100)         # doctest: +SKIP
-        >>> path.log_density(z, start=law)                                       # doctest: +SKIP
+        Cost: `transport` backward, and O(M (N + M') d^2 + M d^3) for each stage, in float64.
+        Source: the change of variables of normalising flows; see Papamakarios, Nalisnick, Rezende,
+        Mohamed and Lakshminarayanan (2021), Journal of Machine Learning Research 22.
+
+        >>> normal = pf.samplers.Gaussian(dim=1)
+        >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))  # v = -x
+        >>> path = pf.simulate(drift, [[1.0], [2.0]], steps=4, dt=0.5)
+        >>> start = pf.samplers.Gaussian(dim=1, std=16.0)
+        >>> float(path.log_density([[0.0]], start=start).exp())  # N(0, 1) at 0
+        0.398942...
         """
         from particleflow.transport import density
 
@@ -168,11 +216,15 @@ class Replayed:
     def kl(
         self, target: Any, *, start: Any = None, n: int = 1000, seed: int = 0, record: int = -1
     ) -> Divergence:
-        """KL(q || p) = E_q[log q - log p] of the density at a record from that of a target.
+        r"""Estimate KL(q || p) of the density at a record from that of a target.
+
+        .. math::
+
+            \mathrm{KL}(q \,\|\, p) = \mathbb{E}_q [ \log q - \log p ] .
 
         It is a mean over n fresh points of the start, moved along the flow with their densities
         (see `log_density`). It does not compare the particles, to which the flow was fitted, but
-        the density from which they were drawn. It costs one replay, forward.
+        the density from which they were drawn.
 
         Parameters
         ----------
@@ -181,17 +233,35 @@ class Replayed:
             factor, the estimate is too.
         start : sampler with a log_density
             q_0, such as the sampler that drew x0.
-        n, seed : int
-            How many fresh points, and the seed that draws them.
+        n : int
+            How many fresh points, >= 2.
+        seed : int
+            The seed that draws them.
         record : int
+            The record at which q is wanted; by default the last.
+
+        Returns
+        -------
+        transport.Divergence
+            The mean, and its standard error.
 
         Raises
         ------
-        ValueError, TypeError
-            As `log_density`.
+        ValueError
+            As `log_density`; or a step folds space, det dT <= 0, at one of the points.
+        TypeError
+            As `log_density`; or `start` draws no points.
+        IndexError
+            There is no such `record`.
 
-        >>> print(path.kl(target_law, start=law))         # doctest: +SKIP
-        0.0213 +- 0.0012
+        Cost: one replay, forward, and O(n (N + M') d^2 + n d^3) for each stage.
+
+        >>> normal = pf.samplers.Gaussian(dim=1)
+        >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))  # v = -x
+        >>> path = pf.simulate(drift, [[1.0], [2.0]], steps=4, dt=0.5)
+        >>> start = pf.samplers.Gaussian(dim=1, std=16.0)  # carried to N(0, 1)
+        >>> abs(float(path.kl(pf.samplers.Gaussian(dim=1), start=start))) < 1e-6
+        True
         """
         from particleflow.transport import density
 

@@ -34,16 +34,20 @@ def resume(
     `simulate(..., checkpoint=folder)` has begun it. `report["resumed"]` tells the step from which
     it went on, and what was damaged. A run that has ended is given back.
 
-    >>> path = pf.resume("run/")                                            # doctest: +SKIP
-
     Parameters
     ----------
     folder : str, Path or Checkpoint
+        The folder that `simulate` was given.
     flow, target, integrator, metrics, stop, draws
         The parts that the folder cannot hold: functions, networks and classes of your own. They
         must be those of the run: their reprs are compared. The others are read from the folder.
     progress : bool
         Show a progress bar on a terminal.
+
+    Returns
+    -------
+    Trajectory
+        The whole run, from its first record on. Its records are memory maps of the folder.
 
     Raises
     ------
@@ -52,8 +56,19 @@ def resume(
     ValueError
         A part must be given, or one that was given is another one.
         Another process writes to the folder.
+    TypeError
+        `folder` is no str, path or Checkpoint.
     OSError
         It is damaged from the first commit on, or cannot be read.
+
+    Cost: that of the steps that are left, and of those since the last write, which are made again
+    (see `Checkpoint`).
+
+    >>> normal = pf.samplers.Gaussian(dim=1)
+    >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))
+    >>> path = pf.simulate(drift, [[8.0]], steps=3, dt=0.5, checkpoint="run")
+    >>> torch.equal(pf.resume("run").particles, path.particles)
+    True
     """
     _checks.flag(progress, "progress")
     with opened(Checkpoint.of(folder, "folder"), "folder") as place:

@@ -41,7 +41,7 @@ SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run is kept, and how often.
+    """Where a run is kept, and how often: `simulate(..., checkpoint=Checkpoint(...))`.
 
     The state is written after `every` steps or more, once `seconds` have passed since the last
     time, and at the end. What a kill loses is at most the work since then.
@@ -51,7 +51,26 @@ class Checkpoint:
     folder : str or Path
         Made if it is missing. Other files in it stay.
     every : int
+        >= 1, the least number of steps between two writes.
     seconds : float
+        >= 0, the least time between two writes, in seconds.
+
+    Raises
+    ------
+    TypeError
+        `folder` is no str or path; `every` is no integer; `seconds` is no number.
+    ValueError
+        `every` is < 1, or `seconds` < 0.
+
+    Cost: each write waits for the disk, some ten milliseconds, and takes the size of a state; the
+    records are written once, 8 N d bytes each in float64.
+
+    >>> normal = pf.samplers.Gaussian(dim=1)
+    >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))
+    >>> kept = pf.Checkpoint("run", every=100)
+    >>> path = pf.simulate(drift, [[8.0]], steps=3, dt=0.5, checkpoint=kept)
+    >>> pf.Trajectory.load("run").particles.flatten().tolist()
+    [8.0, 4.0, 2.0, 1.0]
     """
 
     folder: str | Path
@@ -66,7 +85,7 @@ class Checkpoint:
 
     @classmethod
     def of(cls, given: Any, name: str = "checkpoint") -> Checkpoint:
-        """The argument `name` of a run: a folder, or a Checkpoint."""
+        """The checkpoint of an argument that is a folder, or one already."""
         if isinstance(given, Checkpoint):
             return given
         if not isinstance(given, str | Path) or given == "":

@@ -42,9 +42,11 @@ Stop: TypeAlias = Callable[[State], bool | str | None]
 class StopRule(Protocol):
     """Makes the `Stop` of each run, which may remember the run's earlier states.
 
-    In a run with a checkpoint this `Stop` must be `Remembering` too, which a function is not: its
-    methods `remembered() -> (tensors, facts)` and `recall(tensors, facts)` save and restore what it
-    remembers, as tensors by name and as what JSON holds.
+    `begin()` is called once for each run, and gives a callable (State) -> bool, str or None: the
+    run ends where it returns True, or the reason in words. In a run with a checkpoint this callable
+    must be `Remembering` too, which a function is not: its methods `remembered() -> (tensors,
+    facts)` and `recall(tensors, facts)` save and restore what it remembers, as tensors by name and
+    as what JSON holds. `AtRest`, `EnergyBelow`, `NoProgress` and `Arrived` are such rules.
     """
 
     def begin(self) -> Stop: ...

@@ -22,9 +22,18 @@ QUANTILES = (0.1, 0.9)
 class Band:
     """The values of several runs at the steps: their median, a low and a high quantile.
 
+    `Runs.band` makes it, and `plotting.curves` draws it. `len(band)` is T.
+
     Attributes
     ----------
-    steps, median, low, high : (T,) arrays
+    steps : (T,) array
+        The steps at which any run was recorded, sorted.
+    median : (T,) array
+        The median of the runs that are known there.
+    low : (T,) array
+        The lower quantile, by default 0.1.
+    high : (T,) array
+        The upper quantile, by default 0.9.
     """
 
     steps: Float[np.ndarray, "T"]
@@ -42,10 +51,24 @@ class Band:
         values: Sequence[Float[np.ndarray, "_"]],
         quantiles: tuple[float, float] = QUANTILES,
     ) -> Band:
-        """The band of `values`, one row for each run, at all recorded steps.
+        """The band of values, one row for each run, at all recorded steps.
 
         Between the records of a run its values are interpolated linearly. Values that are not
         finite are left out. After its last record a run does not count.
+
+        Parameters
+        ----------
+        runs : sequence of Trajectory
+            The runs, whose `steps` are those of the values.
+        values : sequence of arrays
+            One value for each record of each run.
+        quantiles : (float, float)
+            The lower and the upper one, from 0 to 1.
+
+        Returns
+        -------
+        Band
+            All three columns are equal for a single run.
         """
         known = [
             (run.steps.cpu().numpy()[np.isfinite(v)], v[np.isfinite(v)])
@@ -67,16 +90,23 @@ class Band:
 class Runs(Sequence[Trajectory]):
     """The trajectories of several seeds: a sequence, in the order of their seeds.
 
-    `plotting.curves({"mmd": runs})` draws their medians in bands.
+    `simulate_many` makes it. `runs[0]` is a Trajectory, `runs[:3]` a tuple of them, and `len(runs)`
+    their number. `plotting.curves({"mmd": runs})` draws their medians in bands.
 
     Attributes
     ----------
     trajectories : tuple of Trajectory
+        The finished runs.
     seeds : tuple of int
         The seed of each trajectory.
     failures : mapping of seed to str
         The error of each seed whose run raised. A run that ended early, but after its first step,
         is not among them: its trajectory says so by its `status`.
+
+    >>> normal = pf.samplers.Gaussian(dim=1)
+    >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))
+    >>> pf.simulate_many(drift, [[8.0], [4.0]], seeds=3, steps=2, dt=0.5)
+    Runs(3 seeds: 3 completed)
     """
 
     trajectories: tuple[Trajectory, ...]
@@ -116,7 +146,19 @@ class Runs(Sequence[Trajectory]):
         name : str
             A key of `Trajectory.metrics`, or "energy".
         quantiles : (float, float)
-            The lower and the upper one, from 0 to 1.
+            The lower and the upper one, 0 <= low <= high <= 1.
+
+        Returns
+        -------
+        Band
+            (T,) arrays; between the records of a run its values are interpolated linearly.
+
+        Raises
+        ------
+        ValueError
+            `name` is no metric of the first run; `quantiles` are not two numbers in order.
+        TypeError
+            `quantiles` are no numbers.
         """
         known = [*self.trajectories[0].metrics, "energy"]
         if not isinstance(name, str) or name not in known:

@@ -49,25 +49,46 @@ class Grid:
 
 @dataclass(frozen=True)
 class SaveAt:
-    """Which states of a run are recorded. The first and the last always are.
+    r"""The choice of the states of a run that are recorded; the first and the last always are.
 
-    Without `every` and `steps` about 100 states are recorded, spread over the run. Where an
-    integrator chooses the lengths of its steps, a run to a time `t1` has an unknown number of
-    steps: about 100 states are then recorded evenly in time, and the early steps more densely.
+    .. math::
+
+        n \bmod \text{every} = 0 \qquad \text{or} \qquad n \in \text{steps} .
+
+    Without `every` and `steps` about 100 states are recorded, spread over the run: every ceil(steps
+    / 100)-th. Where an integrator chooses the lengths of its steps, a run to a time `t1` has an
+    unknown number of steps: about 100 states are then recorded evenly in time, and the early steps
+    more densely. Steps are counted from the start of the first run, also in a run that goes on.
 
     Parameters
     ----------
-    every : int
-        Record the steps whose numbers are multiples of it.
-    steps : sequence of int
-        Record these steps.
+    every : int, optional
+        Record the steps whose numbers are multiples of it, >= 1.
+    steps : sequence of int, optional
+        Record these steps, each >= 0. `every` or `steps`, not both.
     velocity : bool
-        Record the velocities too (`Trajectory.velocity`).
+        Record the velocities too, (T, N, d) in `Trajectory.velocity`.
     witness : bool
         Record the witness on a grid too (`Trajectory.witness`), in d = 1 or 2: at 256 points of a
-        line, or at 64 x 64 points of a plane. The grid is a square (an
-        interval) around start and target. Cost: one evaluation of the witness at the grid's points
-        for each record.
+        line, or at 64 x 64 points of a plane. The grid is a square (an interval) around start and
+        target, with a margin of 0.3 of the longest side at either end.
+
+    Raises
+    ------
+    ValueError
+        Both `every` and `steps` are given, `every` is < 1, or one of `steps` < 0.
+    TypeError
+        `every` or one of `steps` is no integer; `velocity` or `witness` is not True or False.
+
+    Cost: a copy of the particles for each record; with `velocity` one evaluation of the velocity,
+    with `witness` one of the witness at the points of the grid.
+
+    >>> normal = pf.samplers.Gaussian(dim=1)
+    >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))  # v = -x
+    >>> save = pf.SaveAt(every=4)
+    >>> path = pf.simulate(drift, [[1.0]], steps=10, dt=0.1, save=save)
+    >>> path.steps.tolist()
+    [0, 4, 8, 10]
     """
 
     every: int | None = None
@@ -104,6 +125,18 @@ class SaveAt:
     def grid(self, start: Cloud, target: Cloud | None) -> Grid | None:
         """The points at which the witness is recorded; None where it is not.
 
+        Parameters
+        ----------
+        start : Cloud
+            The particles at the start, (N, d).
+        target : Cloud or None
+            The target at the start, (M, d).
+
+        Returns
+        -------
+        Grid or None
+            `axes` (G, d), the coordinates along each axis; `points` (Q, d), all points as rows.
+
         Raises
         ------
         ValueError
@@ -123,7 +156,7 @@ class SaveAt:
         return Grid((low + high) / 2 + half * shares)
 
     def wants(self, total: int) -> Callable[[int], bool]:
-        """A function that tells whether a step is recorded, in a run of `total` steps."""
+        """Make the function that tells of each step number whether it is recorded."""
         if self.steps is not None:
             chosen = frozenset(self.steps)
             return lambda step: step in chosen
@@ -131,7 +164,13 @@ class SaveAt:
         return lambda step: step % every == 0
 
     def wanted(self, total: int, span: tuple[float, float] | None = None) -> Wanted:
-        """The choice in a run of `total` steps; `span` are its times, where `t1` was given."""
+        """The choice in a run of `total` steps; `span` are its times, where `t1` was given.
+
+        Returns
+        -------
+        callable (Snapshot) -> bool
+            Asked for each state once, in the order of the steps.
+        """
         free = self.every is None and self.steps is None
         return Wanted(self.wants(total), span if free else None)
 

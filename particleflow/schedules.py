@@ -46,18 +46,62 @@ Schedule = Callable[..., float]
 
 
 def by_step(clock: Clock) -> float:
-    """The number of steps taken so far."""
+    """The number of steps taken so far, :math:`s = n`: what schedules depend on by default.
+
+    Parameters
+    ----------
+    clock : Clock
+        The moment.
+
+    Returns
+    -------
+    float
+        The step number n.
+
+    >>> pf.schedules.by_step(pf.Clock(t=0.5, step=10))
+    10.0
+    """
     return float(clock.step)
 
 
 def by_time(clock: Clock) -> float:
-    """The flow's own time t."""
+    """The flow's own time, :math:`s = t`: a schedule of it does not change with dt.
+
+    Parameters
+    ----------
+    clock : Clock
+        The moment.
+
+    Returns
+    -------
+    float
+        The time t.
+
+    >>> pf.schedules.by_time(pf.Clock(t=0.5, step=10))
+    0.5
+    """
     return clock.t
 
 
 @dataclass(frozen=True)
 class Constant:
-    """The same value always."""
+    r"""The same value always: :math:`f(s) = \text{value}`. A number in its place means the same.
+
+    Parameters
+    ----------
+    value : float
+        Finite, in the unit of what it schedules. Noise and diffusion refuse negative numbers.
+
+    Raises
+    ------
+    TypeError
+        `value` is no number.
+    ValueError
+        `value` is not finite.
+
+    >>> pf.schedules.Constant(0.3)(pf.Clock(step=1000))
+    0.3
+    """
 
     value: float
 
@@ -70,7 +114,34 @@ class Constant:
 
 @dataclass(frozen=True)
 class Power:
-    """initial (1 + s / scale)^(-exponent), s the step or the time."""
+    r"""A power law of the step or the time, slow at the end:
+
+    .. math::
+
+        f(s) = \text{initial} \left( 1 + \frac{s}{\text{scale}} \right)^{-\text{exponent}} .
+
+    Parameters
+    ----------
+    initial : float
+        The value at s = 0.
+    exponent : float
+        How fast it falls; 0.5 is usual for noise and for the steps of a stochastic method.
+    scale : float
+        > 0, steps or time until the law sets in.
+    of : callable (Clock) -> float
+        s: `by_step` or `by_time`.
+
+    Raises
+    ------
+    ValueError
+        `scale` is not > 0, or a number is not finite.
+    TypeError
+        `initial`, `exponent` or `scale` is no number; `of` is no function.
+
+    >>> schedule = pf.schedules.Power(3.0, exponent=0.5, scale=10.0)
+    >>> schedule(pf.Clock(step=0)), schedule(pf.Clock(step=80))  # 3 / sqrt(1 + 8)
+    (3.0, 1.0)
+    """
 
     initial: float
     exponent: float = 0.5
@@ -89,7 +160,40 @@ class Power:
 
 @dataclass(frozen=True)
 class Geometric:
-    """initial ratio^floor(s / every), s the step or the time; without the floor if `smooth`."""
+    r"""The value times `ratio` after each `every` steps, or units of time:
+
+    .. math::
+
+        f(s) = \text{initial} \cdot \text{ratio}^{\lfloor s / \text{every} \rfloor} ,
+
+    without the floor if `smooth`. Noise that is halved every few hundred steps lets an MMD flow
+    come from far, and ends.
+
+    Parameters
+    ----------
+    initial : float
+        The value at s = 0.
+    ratio : float
+        > 0; above 1 the value grows.
+    every : float
+        > 0, steps or time from one change to the next.
+    smooth : bool
+        Change at every step, not by jumps.
+    of : callable (Clock) -> float
+        s: `by_step` or `by_time`.
+
+    Raises
+    ------
+    ValueError
+        `ratio` or `every` is not > 0, or a number is not finite.
+    TypeError
+        `initial`, `ratio` or `every` is no number; `smooth` is not True or False; `of` is no
+        function.
+
+    >>> schedule = pf.schedules.Geometric(3.0, ratio=0.5, every=500)
+    >>> [schedule(pf.Clock(step=n)) for n in (0, 499, 500, 1000)]
+    [3.0, 3.0, 1.5, 0.75]
+    """
 
     initial: float
     ratio: float = 0.5
@@ -111,9 +215,36 @@ class Geometric:
 
 @dataclass(frozen=True)
 class GeometricBetween:
-    """From initial to final > 0 over `length`, by equal factors; then constant.
+    r"""From initial to final > 0 over `length`, by equal factors; then constant:
 
-    initial (final / initial)^min(1, s / length), s the step or the time.
+    .. math::
+
+        f(s) = \text{initial} \left( \frac{\text{final}}{\text{initial}}
+        \right)^{\min(1,\; s / \text{length})} .
+
+    For a lam or a bandwidth that must reach a given end.
+
+    Parameters
+    ----------
+    initial : float
+        > 0, the value at s = 0.
+    final : float
+        > 0, the value from s = length on, exactly.
+    length : float
+        > 0, the number of steps, or the time, to the end.
+    of : callable (Clock) -> float
+        s: `by_step` or `by_time`.
+
+    Raises
+    ------
+    ValueError
+        `initial`, `final` or `length` is not > 0, or not finite.
+    TypeError
+        `initial`, `final` or `length` is no number; `of` is no function.
+
+    >>> schedule = pf.schedules.GeometricBetween(1.0, 0.01, length=100)
+    >>> [round(schedule(pf.Clock(step=n)), 6) for n in (0, 50, 100, 200)]
+    [1.0, 0.1, 0.01, 0.01]
     """
 
     initial: float
@@ -135,10 +266,38 @@ class GeometricBetween:
 
 @dataclass(frozen=True)
 class Cosine:
-    """From initial to final over `length` along half a cosine; then constant.
+    r"""From initial to final over `length` along half a cosine; then constant:
 
-    final + (initial - final) (1 + cos(pi min(1, s / length))) / 2, s the step or the time. It
-    begins and ends with slope 0.
+    .. math::
+
+        f(s) = \text{final} + (\text{initial} - \text{final})\,
+        \frac{1 + \cos(\pi \min(1, s / \text{length}))}{2} .
+
+    It begins and ends with slope 0, and `final` may be 0.
+
+    Parameters
+    ----------
+    initial : float
+        The value at s = 0.
+    final : float
+        The value from s = length on.
+    length : float
+        > 0, the number of steps, or the time, to the end.
+    of : callable (Clock) -> float
+        s: `by_step` or `by_time`.
+
+    Raises
+    ------
+    ValueError
+        `length` is not > 0, or a number is not finite.
+    TypeError
+        `initial`, `final` or `length` is no number; `of` is no function.
+
+    Source: Loshchilov and Hutter (2017), equation 5, without restarts.
+
+    >>> schedule = pf.schedules.Cosine(2.0, 0.0, length=100)
+    >>> [round(schedule(pf.Clock(step=n)), 6) for n in (0, 50, 100, 200)]
+    [2.0, 1.0, 0.0, 0.0]
     """
 
     initial: float
@@ -164,7 +323,33 @@ def _check_length(length: float) -> None:
 
 @dataclass(frozen=True)
 class Piecewise:
-    """values[i] where boundaries[i-1] <= s < boundaries[i]: one value more than boundaries."""
+    r"""Constant pieces, with jumps at given steps or times:
+
+    .. math::
+
+        f(s) = \text{values}_i \quad \text{for} \quad
+        \text{boundaries}_{i-1} \le s < \text{boundaries}_i .
+
+    Parameters
+    ----------
+    boundaries : sequence of float
+        Where the value changes, increasing.
+    values : sequence of float
+        One more than `boundaries`: the first is that before the first boundary.
+    of : callable (Clock) -> float
+        s: `by_step` or `by_time`.
+
+    Raises
+    ------
+    ValueError
+        `values` are not one more than `boundaries`, or `boundaries` do not increase.
+    TypeError
+        An entry is no number, or `of` is no function.
+
+    >>> schedule = pf.schedules.Piecewise([100, 200], [1.0, 0.1, 0.0])
+    >>> [schedule(pf.Clock(step=n)) for n in (0, 99, 100, 200)]
+    [1.0, 1.0, 0.1, 0.0]
+    """
 
     boundaries: Sequence[float]
     values: Sequence[float]
@@ -196,17 +381,41 @@ class Piecewise:
 
 @dataclass(frozen=True)
 class Decreasing:
-    """lam_n = start sqrt(D_{n-1} / D_0), kept within [least, start].
+    r"""A lam that falls as the clouds meet, by the values of the fits so far:
 
-    D are the values of the fits so far: lam falls as the clouds meet. D is the value that the
-    estimator reports, a divergence or an MMD^2. This is not a schedule of the clock: it depends on
-    the flow's own past. An estimator keeps that past in its memory (`at`, `after`), so that a run
-    resumes bit for bit.
+    .. math::
 
-    The rule is the adaptive one of the de-regularised MMD flow, lam_n ~ D_n^{1 / (1 + r)}, at r = 1
-    (Chen, Mustafi, Glaser, Korba, Gretton and Sriperumbudur 2025). It balances the bias of lam
-    against the steps that a small lam allows. Two finite samples need a positive `least`: below
-    some lam the value is D/(2 lam), whatever the distributions (see the page on KALE).
+        \lambda_n = \text{start} \sqrt{\frac{D_{n-1}}{D_0}} , \qquad
+        \text{kept within } [\text{least}, \text{start}] .
+
+    D is the value that the estimator reports, a divergence or an MMD^2. This is not a schedule of
+    the clock: it depends on the flow's own past. An estimator takes it as its lam (KALE, DrMMD),
+    and keeps that past in its memory (`at`, `after`), so that a run resumes bit for bit.
+
+    The rule is the adaptive one of the de-regularised MMD flow, lam_n ~ D_n^{1 / (1 + r)}, at r =
+    1. It balances the bias of lam against the steps that a small lam allows. Two finite samples
+    need a positive `least`: below some lam the value is D/(2 lam), whatever the distributions (see
+    the page on KALE).
+
+    Parameters
+    ----------
+    start : float
+        > 0, the first lam.
+    least : float
+        From 0 to `start`. lam is at least 1e-8 of `start` in any case.
+
+    Raises
+    ------
+    ValueError
+        `start` is not > 0, `least` is < 0 or > `start`.
+    TypeError
+        One of them is no number.
+
+    Source: Chen, Mustafi, Glaser, Korba, Gretton and Sriperumbudur (2025).
+
+    >>> rule = pf.schedules.Decreasing(0.1, least=0.01)
+    >>> rule.next(0.1, value0=4.0, value=1.0)  # 0.1 sqrt(1 / 4)
+    0.05
     """
 
     start: float
@@ -226,13 +435,38 @@ class Decreasing:
         """lam0 sqrt(value / value0) within [least, lam0].
 
         Values below 0, which rounding makes, count as 0. lam stays where value0 is 0.
+
+        Parameters
+        ----------
+        lam0 : float
+            The first lam.
+        value0 : float
+            The value of the first fit.
+        value : float
+            The value of the last fit.
+
+        Returns
+        -------
+        float
+            The next lam.
         """
         if not value0 > 0:
             return lam0
         return min(lam0, max(self.least, lam0 * math.sqrt(max(value, 0.0) / value0), TINY * lam0))
 
     def at(self, memory: Memory) -> float:
-        """The lam of the fit that starts from `memory`; `start` before the first fit."""
+        """The lam of the fit that starts from a memory.
+
+        Parameters
+        ----------
+        memory : mapping of name to tensor
+            What the estimator remembers.
+
+        Returns
+        -------
+        float
+            `start` before the first fit.
+        """
         values = memory.get("values")
         return (
             self.start
@@ -241,7 +475,20 @@ class Decreasing:
         )
 
     def after(self, memory: Memory, value: float) -> Memory:
-        """The memory to add after a fit of this value: the first value and the last."""
+        """The memory to add after a fit.
+
+        Parameters
+        ----------
+        memory : mapping of name to tensor
+            What the fit started from.
+        value : float
+            Its value.
+
+        Returns
+        -------
+        mapping of name to tensor
+            `values` (2,): the first value and the last.
+        """
         values = memory.get("values")
         return {
             "values": torch.tensor(

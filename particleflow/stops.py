@@ -39,33 +39,41 @@ class Beginning(ABC):
 
 @dataclass(frozen=True)
 class AtRest:
-    """End a run whose particles hardly move any more.
+    r"""End a run whose particles hardly move any more.
 
-    With the speed u = sqrt(sum_i m_i |v_i|^2 / sum_i m_i), the root mean square velocity, the run
-    ends where
+    .. math::
 
-        u <= atol + rtol max u,
+        u \le \text{atol} + \text{rtol} \max u , \qquad
+        u^2 = \frac{\sum_i m_i |v_i|^2}{\sum_i m_i} ,
 
-    the largest speed of the looks so far. u^2 is the rate at which the energy of a gradient flow
-    falls. Particles that are stuck far from the target are at rest too: see `Arrived`.
-
-    >>> path = pf.simulate(flow, x0, y, steps=5000, stop=pf.AtRest())       # doctest: +SKIP
-
-    Cost: one velocity a look.
+    with the root mean square velocity u, and the largest one of the looks so far. u^2 is the rate
+    at which the energy of a gradient flow falls. Particles that are stuck far from the target are
+    at rest too: see `Arrived`.
 
     Parameters
     ----------
     rtol : float
         >= 0, a share of the largest speed.
     atol : float
-        >= 0, a speed: units of the coordinates per time.
+        >= 0, a speed: units of the coordinates per time. `rtol` or `atol` is > 0.
     every : int
         The steps from one look to the next.
 
     Raises
     ------
     ValueError
-        The flow has diffusion: its particles never rest.
+        `rtol` and `atol` are both 0, or one is < 0; `every` is < 1. At the start of a run: the flow
+        has diffusion, so that its particles never rest.
+    TypeError
+        `rtol` or `atol` is no number, or `every` no integer.
+
+    Cost: one velocity a look.
+
+    >>> normal = pf.samplers.Gaussian(dim=1)
+    >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))  # v = -x
+    >>> path = pf.simulate(drift, [[1.0]], steps=999, dt=0.5, stop=pf.AtRest())
+    >>> path.state.clock.step  # each step halves v, and 2^-10 < 1e-3
+    10
     """
 
     rtol: float = 1e-3
@@ -82,15 +90,14 @@ class AtRest:
 
 @dataclass(frozen=True)
 class EnergyBelow:
-    """End a run whose energy is small.
+    r"""End a run whose energy is small.
 
-    With E the `Fit.value` of each look (MMD^2 / 2, KALE, ...) the run ends where
+    .. math::
 
-        E <= atol + rtol |E_0|,        E_0 the energy at the start.
+        E \le \text{atol} + \text{rtol}\, |E_0| ,
 
-    >>> path = pf.simulate(flow, x0, y, steps=999, stop=pf.EnergyBelow())   # doctest: +SKIP
-
-    Cost: one energy a look, O((N + M) N d) for MMD with exact sums.
+    with E the `Fit.value` of each look (MMD^2 / 2, KALE, ...), and E_0 that at the start. An energy
+    that is small does not say that the target is near: see `Arrived`.
 
     Parameters
     ----------
@@ -98,14 +105,26 @@ class EnergyBelow:
         >= 0, a share of the first energy. With a kernel whose bandwidth changes the first energy
         is that of another functional: give `atol`, and rtol=0.
     atol : float
-        >= 0, in units of the energy.
+        >= 0, in units of the energy. `rtol` or `atol` is > 0.
     every : int
         The steps from one look to the next.
 
     Raises
     ------
     ValueError
-        The fits of the flow have no value.
+        `rtol` and `atol` are both 0, or one is < 0; `every` is < 1. At the start of a run: the fits
+        of the flow have no value.
+    TypeError
+        `rtol` or `atol` is no number, or `every` no integer.
+
+    Cost: one energy a look, O((N + M) N d) for MMD with exact sums.
+
+    >>> flow = pf.mmd_flow(pf.kernels.Gaussian(1.0))
+    >>> y = [[1.0], [1.0], [1.0]]
+    >>> stop = pf.EnergyBelow()
+    >>> path = pf.simulate(flow, [[0.0]], y, steps=999, dt=0.5, stop=stop)
+    >>> print(path.report["stopped"])
+    the energy, ..., is at most 0.001 of that at the start, 0.393
     """
 
     rtol: float = 1e-3
@@ -122,14 +141,14 @@ class EnergyBelow:
 
 @dataclass(frozen=True)
 class NoProgress:
-    """End a run whose energy does not fall any more.
+    r"""End a run whose energy does not fall any more.
 
-    The run ends where `patience` looks in a row have not brought the least energy down by the share
-    `rtol` of its size. `Arrived` does the same with W2, the distance to the target.
+    .. math::
 
-    >>> path = pf.simulate(flow, x0, y, steps=5000, stop=pf.NoProgress())   # doctest: +SKIP
+        E_\text{least} - E \le \text{rtol}\, |E_\text{least}|
 
-    Cost: one energy a look, O((N + M) N d) for MMD with exact sums.
+    in `patience` looks in a row, with the least energy of the looks that brought progress.
+    `Arrived` does the same with W2, the distance to the target.
 
     Parameters
     ----------
@@ -143,8 +162,20 @@ class NoProgress:
     Raises
     ------
     ValueError
-        The fits of the flow have no value, or the kernel's bandwidth changes: the energies are then
-        of different functionals.
+        `rtol` is not > 0; `every` or `patience` is < 1. At the start of a run: the fits of the flow
+        have no value, or the kernel's bandwidth changes: the energies are then of different
+        functionals.
+    TypeError
+        `rtol` is no number; `every` or `patience` is no integer.
+
+    Cost: one energy a look, O((N + M) N d) for MMD with exact sums.
+
+    >>> flow = pf.mmd_flow(pf.kernels.Gaussian(1.0))
+    >>> stop = pf.NoProgress(every=5, patience=2)
+    >>> y = [[50.0], [50.0], [50.0]]  # beyond the reach of the kernel
+    >>> path = pf.simulate(flow, [[0.0]], y, steps=999, dt=0.5, stop=stop)
+    >>> path.state.clock.step
+    10
     """
 
     rtol: float = 1e-2

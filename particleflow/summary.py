@@ -17,7 +17,7 @@ from particleflow.strays import Strays
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """How a run ended, in words (`str`) and numbers.
+    """How a run ended, in words (`str`) and numbers; `Trajectory.summary` makes it.
 
     Attributes
     ----------
@@ -42,8 +42,11 @@ class Summary:
         that of the last half. A run that did not complete has its status as its verdict:
         "unstable", "diverged", "not converged", "interrupted" or "failed". So has a run that
         cannot be compared with a target: "completed".
-    w2_start, w2_end : float or None
-        W2 (the root) to the target at the first and the last record. None without a target.
+    w2_start : float or None
+        W2 (the root) to the target at the first record, in units of the coordinates. None without a
+        target.
+    w2_end : float or None
+        The same at the last record.
     floor : float or None
         W2 of two fresh samples of the target of these sizes. It is estimated by splitting the
         target's own points (`metrics.floor`). None for fewer than 4 points, which cannot be split.
@@ -53,6 +56,7 @@ class Summary:
         The points of each cloud that were drawn for W2 and the floor; 0 where all were compared.
         Both are larger for a part than for all points.
     particles : int
+        N.
     strays : int or None
         Particles farther than `stray_distance` from every target point. At most 5000 particles and
         5000 target points are looked at.
@@ -60,11 +64,16 @@ class Summary:
         r = max(2 s, floor), where 99 % of the target's mass have another target point within s.
     strays_said : str
         The strays in words, with the number of particles looked at.
-    steps, time, dt : int, float, float or None
+    steps : int
+        The number of the last step.
+    time : float
+        The flow's time there.
+    dt : float or None
+        The time step of the run; that of the first step where lengths are chosen.
     lengths : (float, float) or None
         The least and the largest length of a step, where the integrator chooses them.
     seconds : float or None
-        The time that the steps took.
+        The time that the steps took, in seconds.
     stopped : str
         Why the run ended before its last step, by its `stop`.
     unstable_from : int or None

@@ -37,20 +37,24 @@ OPTIONAL = ("target", "target_log_mass", "velocity", "log_mass", "witness", "wit
 
 @dataclass(frozen=True)
 class Trajectory(Replayed):
-    """A recorded run.
+    """The record of a run: T recorded clouds of N particles in d dimensions, and how the run ended.
+
+    `simulate`, `record`, `resume` and `Trajectory.load` give it. `simulate(flow, path, steps=...)`
+    goes on from its end, bit for bit. `len(path)` is T.
 
     Attributes
     ----------
     particles : (T, N, d) tensor
-        The cloud at each recorded time.
-    times : (T,) tensor
-        The flow's time.
-    steps : (T,) tensor
-        The step number.
-    energy : (T,) tensor
+        The cloud at each recorded time, in the dtype and on the device of the run.
+    times : (T,) float64 tensor
+        The flow's time t at each record. For `integrators.Adam` it is a length.
+    steps : (T,) int64 tensor
+        The step number of each record.
+    energy : (T,) float64 tensor
         The divergence that the flow's own fit estimates (MMD^2/2, KALE, a plug-in KL ...); NaN
-        where there is none.
-    metrics : mapping of name to (T,) tensor
+        where there is none. It is not comparable between flows of different kinds.
+    metrics : mapping of name to (T,) float64 tensor
+        The values of the metrics that were asked for, at each record.
     status : str
         How the steps ended. All steps were taken in a run that is "completed" or "unstable". A run
         is "unstable" if the energy of a conservative flow rose, or if most particles left the box
@@ -58,28 +62,43 @@ class Trajectory(Replayed):
         "diverged", "not converged", "interrupted" or "failed" ended early; it keeps its records up
         to the end.
     message : str
-        The remedy and the cause of what went wrong. It tells a stalled run too.
+        The remedy and the cause of what went wrong. It tells a stalled run too. Empty otherwise.
     report : mapping
-        dt, integrator, flow, seed, labels of the metrics, solver statistics ...
+        Plain facts. Always: `dt`, `dt_suggested` (whether it was left out), the reprs `flow` and
+        `integrator`, `metrics` (name to repr), `labels` (name to label), `target` (that of a
+        minibatch), `seed`, `seconds` of the steps, `fits`, `traits`. Where there is something to
+        tell: `lengths` (the least and the largest step), `controller`, `iterations` and `worst_gap`
+        of an inner solver, `backends` and `promise` of fast sums, `unstable_from`, `stopped` (why
+        `stop` ended it), `advice`, `nearness`, `strays`, `renewals`, `stragglers`, `resumed`,
+        `periods` of a box, `comparable` (False where no W2 to the target makes sense), `traceback`
+        of a run that failed.
+    state : Snapshot
+        The end of the run: clock, particles and memories.
     target : (M, d) tensor or None
+        A fixed target; None for one that changes, and for flows without.
     target_log_mass : (M,) tensor or None
         For a weighted target.
     velocity : (T, N, d) tensor or None
         With `SaveAt(velocity=True)`.
     log_mass : (T, N) tensor or None
         For unbalanced flows and weighted clouds.
-    anew : (T, N) bool tensor or None
-        Particles that were resampled or reborn since the record before, for flows with these.
     witness : (T, G) or (T, G, G) tensor or None
         With `SaveAt(witness=True)`, in d = 1 or 2: the witness of each recorded fit at the points
         (witness_axes[i, 0], witness_axes[j, 1]) of a grid. NaN where the fit has no value.
     witness_axes : (G, d) tensor or None
         The coordinates of that grid along each axis.
-    state : Snapshot
-        The end of the run: `simulate(flow, trajectory, target, steps=...)` goes on from it, bit for
-        bit.
+    anew : (T, N) bool tensor or None
+        Particles that were resampled or reborn since the record before, for flows with these.
     recipe : Recipe or None
         What makes the run again: no file and no other process has it (`with_flow`).
+
+    >>> normal = pf.samplers.Gaussian(dim=1)
+    >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))  # v = -x
+    >>> path = pf.simulate(drift, [[8.0], [4.0]], steps=2, dt=0.5)
+    >>> path.particles.shape, path.times.tolist(), path.status
+    (torch.Size([3, 2, 1]), [0.0, 0.5, 1.0], 'completed')
+    >>> path.particles[-1].flatten().tolist()  # the last cloud
+    [2.0, 1.0]
     """
 
     particles: Float[Tensor, "T N d"]
@@ -123,7 +142,8 @@ class Trajectory(Replayed):
     def nearness(self) -> Nearness | None:
         """W2 to the target at the first and the last record, and its floor; None without a target.
 
-        At most 300 points of each cloud are compared.
+        At most 300 points of each cloud are compared. None too where a comparison makes no sense
+        (features of a model), and where POT is missing. Cost: about 0.2 s once, then it is kept.
         """
         if "nearness" in self.report:
             return Nearness(**self.report["nearness"])
@@ -150,6 +170,17 @@ class Trajectory(Replayed):
         """The run in a few numbers; as text a few lines: verdict, distances, strays, what to try.
 
         The first call costs about 0.2 s (300 points are compared), and up to 2 s for strays (5000).
+
+        Returns
+        -------
+        Summary
+            `print(path.summary())` shows it.
+
+        >>> normal = pf.samplers.Gaussian(dim=1)
+        >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))
+        >>> print(pf.simulate(drift, [[8.0], [4.0]], steps=2, dt=0.5).summary())
+        completed: 2 steps of dt = 0.5 to t = 1 in ... s
+        W2 to the target is not known: there are no target points to compare
         """
         return self._summary
 
@@ -186,12 +217,24 @@ class Trajectory(Replayed):
         return (ended.advice(Traits(**self.report.get("traits", {}))),)
 
     def cloud(self, index: int) -> Cloud:
-        """The cloud of one record.
+        """The cloud of one record, with its masses.
+
+        Parameters
+        ----------
+        index : int
+            The number of the record, from 0 on; negative ones count from the end.
+
+        Returns
+        -------
+        Cloud
+            N points in d dimensions. They are the records themselves, not a copy.
 
         Raises
         ------
         IndexError
             There is no such record.
+        TypeError
+            `index` is no integer.
         """
         _checks.count(
             index,
@@ -211,13 +254,48 @@ class Trajectory(Replayed):
     def numpy(self) -> dict[str, Any]:
         """All records as numpy arrays: particles, times, steps, energy and each metric.
 
-        Velocities, masses and the target are among them where the run has them.
+        Velocities, masses, the witness and the target are among them where the run has them.
+
+        Returns
+        -------
+        dict of str to array
+            By the names of the attributes, and of the metrics. On the CPU the arrays share the
+            memory of the tensors.
         """
         arrays = {name: tensor.cpu().numpy() for name, tensor in self._tensors().items()}
         return arrays | {name: tensor.cpu().numpy() for name, tensor in self.metrics.items()}
 
     def save(self, path: str | Path) -> Path:
-        """Write one compressed .npz without pickle, readable by numpy alone; returns its path."""
+        """Write one compressed .npz without pickle, readable by numpy alone.
+
+        The flow is not in it: a loaded trajectory goes on with `simulate(flow, path, ...)`, and
+        takes its flow again by `with_flow`. The file is written whole or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file, which must end in .npz. A file of that name is replaced.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        ValueError
+            `path` has another suffix.
+        TypeError
+            `path` is no str or path.
+        OSError
+            The file cannot be written, or `path` is a folder.
+
+        >>> normal = pf.samplers.Gaussian(dim=1)
+        >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))
+        >>> path = pf.simulate(drift, [[8.0], [4.0]], steps=2, dt=0.5)
+        >>> pf.Trajectory.load(path.save("run.npz"))
+        Trajectory(completed at step 2, t = 1; 3 records of 2 particles in 1-d)
+        """
         path = archive.writable(path)
         draws, end = self.state.clock.draws, snapshot_told(self.state)
         facts = {
@@ -236,6 +314,27 @@ class Trajectory(Replayed):
 
         Tensors come back on the CPU with their dtype. The records in a folder are memory maps,
         which are read where they are looked at. A run that has not ended is "interrupted".
+
+        Parameters
+        ----------
+        path : str or Path
+            The .npz file or the folder.
+
+        Returns
+        -------
+        Trajectory
+            Without a recipe: `with_flow` gives it its flow.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        ValueError
+            The file was not written by `save`; or the folder holds a run before its start.
+        TypeError
+            `path` is no str or path.
+        OSError
+            The folder is damaged from the first commit on, or cannot be read.
         """
         if isinstance(path, str | Path) and folder_trajectory.is_run(path):
             return folder_trajectory.read(path, cls._restored)
@@ -280,7 +379,29 @@ class Trajectory(Replayed):
         size: float | None = None,
         dpi: int = 160,
     ) -> Figure:
-        """Snapshots of the flow side by side, on `path`. See `particleflow.plotting.snapshots`."""
+        """Draw snapshots of the flow side by side: see `particleflow.plotting.snapshots`.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            The file to write, .png .pdf .svg ...; without it nothing is written.
+        records : sequence of int, optional
+            The records to show. Left out: five, equally far apart along the particles' paths.
+        ax, title, color, trails, arrows, axes, xlim, ylim, density, as_images, dark, size, dpi
+            As for `plotting.snapshots`.
+
+        Returns
+        -------
+        Figure
+            That of matplotlib.
+
+        Raises
+        ------
+        ValueError, TypeError
+            An option has a wrong value, or does not act on this run.
+        OSError
+            The file cannot be written.
+        """
         from particleflow.plotting import snapshots
 
         return snapshots(
@@ -325,7 +446,36 @@ class Trajectory(Replayed):
         size: float | tuple[float, float] | None = None,
         dpi: int = 200,
     ) -> Path:
-        """A film of the flow, a GIF or an MP4. See `particleflow.plotting.animate`."""
+        """Make a film of the flow, a GIF or an MP4: see `particleflow.plotting.animate`.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file to write; ends in .gif or .mp4.
+        fps : int
+            Frames a second, at most 50 for a GIF and 120 for an MP4.
+        seconds : float
+            The length of the film.
+        pace : str
+            What the frames are even in: "path" (the distance travelled), "steps" or "time".
+        title, color, trails, arrows, inset, dark, transparent, axes, xlim, ylim, density,
+        as_images, orbit, size, dpi
+            As for `plotting.animate`.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        ValueError, TypeError
+            An option has a wrong value, or does not act on this run.
+        ImportError
+            The file ends in .mp4 and imageio-ffmpeg is missing.
+        OSError
+            The file cannot be written.
+        """
         from particleflow.plotting import animate
 
         return animate(
@@ -360,7 +510,27 @@ class Trajectory(Replayed):
         labels: Any = None,
         python: str = "",
     ) -> Path:
-        """A page that plays the flow in a browser, offline. See `particleflow.plotting.player`."""
+        """Write a page that plays the flow in a browser, offline: see `plotting.player`.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file to write; ends in .html.
+        title, as_images, labels, python
+            As for `plotting.player`.
+
+        Returns
+        -------
+        Path
+            The file. A notebook shows the page where the call is the last line of a cell.
+
+        Raises
+        ------
+        ValueError, TypeError
+            An option has a wrong value, or does not act on this run.
+        OSError
+            The file cannot be written.
+        """
         from particleflow.plotting import player
 
         return player(self, path, title=title, as_images=as_images, labels=labels, python=python)

@@ -40,6 +40,20 @@ def each(paths: typing.Iterable[str]) -> pytest.MarkDecorator:
     )
 
 
+def with_examples() -> dict[int, tuple[str, Any]]:
+    """The methods and properties of these classes that show lines, by their identity."""
+    parts: dict[int, tuple[str, Any]] = {}
+    for path, value in OBJECTS.values():
+        for base in inspect.getmro(value) if inspect.isclass(value) else ():
+            for name, member in vars(base).items():
+                held = (getattr(member, kind, None) for kind in ("fget", "func", "__func__"))
+                part = next(filter(None, held), member)
+                shown = inspect.isfunction(part) and ">>>" in (part.__doc__ or "")
+                if shown and not name.startswith("_") and id(part) not in OBJECTS:
+                    parts.setdefault(id(part), (f"{path}.{name}", part))
+    return parts
+
+
 def text(value: Any) -> str:
     """Its own docstring; "" where a dataclass wrote its signature there."""
     doc = inspect.cleandoc(
@@ -72,7 +86,7 @@ def is_error(value: Any) -> bool:
 
 def arguments(value: Any) -> list[str]:
     """What a caller may pass."""
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and value.__dataclass_params__.init:
         return [field.name for field in dataclasses.fields(value) if field.init]
     taken = inspect.signature(value).parameters
     return [name for name in taken if not name.startswith("_")]
@@ -92,6 +106,13 @@ PARTS = {
     "cost": (r"^Cost: ", inventory.WITHOUT_COST),
     "source": (r"^Source: ", inventory.WITHOUT_SOURCE),
     "example": (r"^>>> ", inventory.WITHOUT_EXAMPLE),
+}
+
+
+# What shows lines: the objects of the reference, and their methods.
+EXAMPLES = {
+    **{path: value for path, value in OBJECTS.items() if ">>> " in text(value)},
+    **dict(with_examples().values()),
 }
 
 
@@ -163,12 +184,12 @@ def test_its_docstring_is_complete(path: str) -> None:
     assert not faults, "\n".join(f"{path} {fault}" for fault in faults)
 
 
-@each(path for path, value in OBJECTS.items() if ">>> " in text(value))
+@each(EXAMPLES)
 def test_its_example_runs(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     example = doctest.DocTestParser().get_doctest(
-        text(OBJECTS[path]), {"pf": pf, "torch": torch}, path, None, 0
+        text(EXAMPLES[path]), {"pf": pf, "torch": torch}, path, None, 0
     )
     told: list[str] = []
     run.run(example, out=told.append)

@@ -48,44 +48,62 @@ LONGEST = 1e6
 
 @dataclass(frozen=True)
 class Adaptive(LengthsOf):
-    """Steps as long as the error of an embedded scheme stays within a tolerance.
+    r"""Runge-Kutta steps as long as the error of an embedded scheme stays within a tolerance.
 
-    With the scheme's estimate e of the error of a step (N, d), the step is accepted if
+    .. math::
 
-        | e / (atol + rtol s) | <= 1,   | . | the root mean square over all coordinates,
+        \varepsilon = \left\lVert \frac{e}{\text{atol} + \text{rtol}\, s} \right\rVert
+        \le 1 , \qquad \lVert e \rVert^2 = \frac{1}{N d} \sum_i |e_i|^2 ,
 
-    s the root mean square distance of particles and target points from their common mean: the
-    tolerance does not depend on the origin or the unit of length. Log masses count with |e| / rtol.
-    A step that is not accepted is taken again, shorter, from the same state and its memory. A trial
-    stage that diverges or whose fit does not converge is such a step. All stages and all trials of
-    a step see the random numbers of that step. The length of the next step follows this error and
-    the last one (PI control). As in every explicit scheme, stiffness limits the lengths: near the
-    end of a flow, steps are about as long as its fastest rate allows.
+    with the scheme's estimate e (N, d) of the error of a step, and s the root mean square distance
+    of particles and target points, over all coordinates, from their common mean: the tolerance does
+    not depend on the origin or the unit of length. Log masses count with |e| / rtol. A step that is
+    not accepted is taken again, shorter, from the same state and its memory. A trial stage that
+    diverges or whose fit does not converge is such a step. The next length is
+
+    .. math::
+
+        h_{n+1} = 0.9\, h_n\, \varepsilon_n^{-0.7 / p}\, \varepsilon_{n-1}^{\,0.4 / p} ,
+
+    p - 1 the order of the error, with 0.2 to 5 times the last length (PI control). All stages and
+    all trials of a step see the random numbers of that step.
 
     The errors of single steps add up: the error at a fixed time is in proportion to the tolerance,
     and not bounded by it. Where trajectories come together, as in most flows, it is about as large.
-    A tolerance below the errors of the fits (an inner solver, sums over pairs) is of no use.
+    A tolerance below the errors of the fits (an inner solver, sums over pairs) is of no use. As in
+    every explicit scheme, stiffness limits the lengths: near the end of a flow, steps are about as
+    long as its fastest rate allows. It needs a deterministic estimator, and takes no diffusion.
 
-    Needs a deterministic estimator, and takes no diffusion. Cost: `stages` fits per accepted step;
-    the last fit serves as the next state's.
+    The first step has the run's dt, or less. A run whose steps fall below 1e-10 of the first one
+    ends as "not converged". `path.report["controller"]` tells the `accepted` and the `rejected`
+    steps.
 
     Parameters
     ----------
-    scheme : BogackiShampine or DormandPrince
+    scheme : BogackiShampine, DormandPrince or another Embedded scheme
         The first is cheaper for rtol from about 1e-3 on.
     rtol : float
-        > 0, relative to the extent of the clouds.
+        > 0, relative to the extent s of the clouds.
     atol : float
         >= 0, in units of the coordinates.
 
-    The first step has the run's dt, or less. The stepper's memory holds `dt`, the length of the
-    next step, and counts. A run whose steps fall below 1e-10 of the first one ends as "not
-    converged".
+    Raises
+    ------
+    ValueError
+        `rtol` is not > 0, or `atol` < 0.
+    TypeError
+        `scheme` is no `Embedded` scheme; `rtol` or `atol` is no number.
 
+    Cost: `scheme.stages` fits per trial; the last fit serves as the next state's.
     Source: Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, section II.4;
     Soderlind (2003), ACM Transactions on Mathematical Software 29.
 
-    >>> path = pf.simulate(flow, x0, target, t1=10.0, integrator=Adaptive())    # doctest: +SKIP
+    >>> normal = pf.samplers.Gaussian(dim=1)
+    >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))  # v = -x
+    >>> adaptive = pf.integrators.Adaptive(rtol=1e-7)
+    >>> path = pf.simulate(drift, [[1.0], [-1.0]], t1=1.0, integrator=adaptive)
+    >>> print(f"{float(path.particles[-1, 0]):.6f}")  # exact: exp(-1) = 0.367879
+    0.367879
     """
 
     scheme: Embedded = DormandPrince()

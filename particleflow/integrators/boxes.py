@@ -82,7 +82,18 @@ class Boxed(Corrected):
                 self.check_inside(cloud.points, name)
 
     def wrapped(self, points: Tensor | np.ndarray) -> Float[Tensor, "... d"]:
-        """The points (..., d), those outside brought into the box."""
+        """Bring points that are outside into the box.
+
+        Parameters
+        ----------
+        points : (..., d) tensor or array
+            Such as a target that does not fit into the box.
+
+        Returns
+        -------
+        (..., d) tensor
+            Points inside stay as they are, bit for bit.
+        """
         points = torch.as_tensor(points)
         low, high = self._sides(points)
         outside = (points < low) | (points > high)
@@ -115,31 +126,44 @@ class Boxed(Corrected):
 
 @dataclass(frozen=True)
 class Reflecting(Boxed):
-    """The steps of `integrator`, with walls: what a step carries beyond one is put back as far.
+    r"""The steps of an integrator, with walls: what a step carries beyond one is put back as far.
 
-    Along each axis, for a wall at a,  x -> 2 a - x,  as often as needed. Brownian motion is then
-    reflected exactly, and its uniform distribution in the box stays uniform. A drift is followed to
-    order one at the walls, and its particles there tremble by dt |v|. So the energy of a flow that
-    presses on a wall may rise a little in a step, and no step is called unstable for that.
+    .. math::
+
+        x \;\to\; 2 a - x \qquad \text{for a wall at } a ,
+
+    along each axis, as often as needed. Brownian motion is then reflected exactly, and its uniform
+    distribution in the box stays uniform. A drift is followed to order one at the walls, and its
+    particles there tremble by dt |v|. So the energy of a flow that presses on a wall may rise a
+    little in a step, and no step is called unstable for that.
 
     The kernel's sums know no walls: particles see the others at their plain distances.
 
     Parameters
     ----------
     integrator : Integrator
-        Makes the steps; no optimiser.
-    low, high : float, or one for each axis
-        The walls. -inf or inf: there is none.
+        Makes the steps; no optimiser. It may be another box.
+    low : float, or one for each axis
+        The lower walls. -inf: there is none.
+    high : float, or one for each axis
+        The upper walls, > `low`. inf: there is none.
 
     Raises
     ------
     ValueError
-        Particles start outside the box, or a fixed target has points there; low >= high.
+        `low` >= `high`; `integrator` is an optimiser. At the start of a run: particles start
+        outside the box, a fixed target has points there, or the box has another dimension than
+        they.
+    TypeError
+        `integrator` is no integrator, such as a class without its parentheses; a wall is no number.
 
-    Source: for diffusions, Bossy, Gobet and Talay (2004), A symmetrized Euler scheme.
+    Cost: that of the integrator, and O(N d) per step.
+    Source: for diffusions, Bossy, Gobet and Talay (2004), A symmetrized Euler scheme for an
+    efficient approximation of reflected diffusions, Journal of Applied Probability 41.
 
-    >>> box = Reflecting(pf.EulerMaruyama(), 0.0, 1.0)                      # doctest: +SKIP
-    >>> path = pf.simulate(flow, x0, t1=1.0, dt=1e-3, integrator=box)       # doctest: +SKIP
+    >>> box = pf.integrators.Reflecting(pf.Euler(), 0.0, 1.0)
+    >>> box.wrapped(torch.tensor([[-0.25], [0.5], [2.25]])).flatten().tolist()
+    [0.25, 0.5, 0.25]
     """
 
     keeps_energy: ClassVar[bool] = False
@@ -160,13 +184,15 @@ class Reflecting(Boxed):
 
 @dataclass(frozen=True)
 class Periodic(Boxed):
-    """The steps of `integrator` on a torus: what leaves the box on one side enters on the other.
+    r"""The steps of an integrator on a torus: what leaves on one side enters on the other.
 
-    Along each axis  x -> low + (x - low) mod (high - low).
+    .. math::
 
-    Distances must wrap too, so that a particle's velocity does not jump as it enters. A flow with a
-    kernel needs `pf.kernels.Periodic` with the same box. A density or a score in closed form must
-    be periodic itself. Other flows are refused.
+        x \;\to\; \text{low} + (x - \text{low}) \bmod (\text{high} - \text{low})
+
+    along each axis. Distances must wrap too, so that a particle's velocity does not jump as it
+    enters. A flow with a kernel needs `pf.kernels.Periodic` with the same box. A density or a score
+    in closed form must be periodic itself. Other flows are refused.
 
     W2 and the other metrics do not wrap: to them two sides of the box are far apart.
 
@@ -174,18 +200,29 @@ class Periodic(Boxed):
     ----------
     integrator : Integrator
         Makes the steps; no optimiser. The order of its errors is kept.
-    low, high : float, or one for each axis
-        The sides of the box. -inf and inf: this axis has no period.
+    low : float, or one for each axis
+        The lower sides of the box. -inf: this axis has no period.
+    high : float, or one for each axis
+        The upper sides, > `low`. inf where `low` is -inf.
 
     Raises
     ------
     ValueError
-        Particles start outside the box, or a fixed target has points there; low >= high; the flow's
+        `low` >= `high`, or only one of them is finite; `integrator` is an optimiser. At the start
+        of a run: particles start outside the box, a fixed target has points there, or the flow's
         witness does not wrap.
+    TypeError
+        `integrator` is no integrator, such as a class without its parentheses; a side is no number.
 
-    >>> torus = pf.kernels.Periodic(pf.kernels.Gaussian(0.2), 0.0, 1.0)     # doctest: +SKIP
-    >>> box = Periodic(pf.Euler(), 0.0, 1.0)                                # doctest: +SKIP
-    >>> path = pf.simulate(pf.mmd_flow(torus), x0, y, steps=99, integrator=box)  # doctest: +SKIP
+    Cost: that of the integrator, and O(N d) per step.
+
+    >>> torus = pf.kernels.Periodic(pf.kernels.Gaussian(0.2), 0.0, 1.0)
+    >>> box = pf.integrators.Periodic(pf.Euler(), 0.0, 1.0)
+    >>> x0, y = [[0.1], [0.2]], [[0.9], [0.9], [0.9]]  # the short way is across 0
+    >>> flow = pf.mmd_flow(torus)
+    >>> path = pf.simulate(flow, x0, y, steps=12, dt=0.05, integrator=box)
+    >>> bool((path.particles[-1] > 0.8).all())
+    True
     """
 
     keeps_energy: ClassVar[bool] = True

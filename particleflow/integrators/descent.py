@@ -41,43 +41,63 @@ EPSILONS = 500
 
 @dataclass(frozen=True)
 class Descent(LengthsOf):
-    """Steps x + dt v of a conservative flow, where the flow's energy never rises.
+    r"""Steps of a conservative flow, each as long as the energy allows, which never rises.
 
-    A step is accepted if the energy E of the fits falls by a share of its first-order fall:
+    .. math::
 
-        E(x_{n+1}) <= E(x_n) - 0.3 dt sum_i m_i |v_i|^2          (Armijo)
+        E(x_{n+1}) \le E(x_n) - 0.3\, \Delta t \sum_i m_i |v_i|^2 , \qquad
+        x_{n+1} = x_n + \Delta t\, v(x_n) ,
 
-    Otherwise it is taken again, at the least point of the parabola through what is known, between a
-    tenth and a half of its length. The first length tried is that of Barzilai and Borwein,
+    with the energy E of the fits and the masses m_i (1/N each by default): a step is accepted if
+    the energy falls by this share of its first-order fall (Armijo). Otherwise it is taken again, at
+    the least point of the parabola through what is known, between a tenth and a half of its length.
+    The first length tried is that of Barzilai and Borwein,
 
-        dt = <s, g> / <g, g>,   s = x_n - x_{n-1},   g = v_{n-1} - v_n,   < , > weighted by masses:
+    .. math::
 
-    the inverse of the curvature that the last step has met. It is often many times the longest dt
-    that is stable for ever, and no shorter than the first step, which tries the run's dt. So few
-    steps bring a low energy, and t is only roughly a time of the flow: steps are as long as the
-    energy allows, not as the flow's path does. `scheme` may be one of higher order.
+        \Delta t = \frac{\langle s, g \rangle}{\langle g, g \rangle} , \qquad
+        s = x_n - x_{n-1} , \quad g = v_{n-1} - v_n ,
+
+    with products weighted by masses: the inverse of the curvature that the last step has met. It is
+    often many times the longest dt that is stable for ever, and no shorter than the first step,
+    which tries the run's dt. So few steps bring a low energy, and t is only roughly a time of the
+    flow: steps are as long as the energy allows, not as the flow's path does.
 
     What is compared are the values of the fits, without a margin. They are exact up to their own
-    errors: the gaps of inner solvers, twice the promises of fast sums, and rounding. Where
-    dt |v|^2 is below these errors, no step can be seen to lower the energy: the particles rest.
-    The report tells `accepted` steps, `backtracks` (trials that were refused), `rests`, and
-    `largest_increase`, the largest rise of the values over a step beyond these errors: 0.
+    errors: the gaps of inner solvers, twice the promises of fast sums, and rounding. Where dt |v|^2
+    is below these errors, no step can be seen to lower the energy: the particles rest.
+    `path.report["controller"]` tells `accepted` steps, `backtracks` (trials that were refused),
+    `rests`, and `largest_increase`, the largest rise of the values over a step beyond these errors:
+    0.
 
     Conservative flows only: no noise, diffusion, reaction, changing lam or moving target, and a
-    mobility that makes v the gradient of the energy. Cost: a fit, its value and its velocity for
-    each trial; the accepted one serves as the next state's. Memory O(N d).
-
-    Where a kernel has a kink (Laplace, Energy), particles that meet may leave no step that lowers
-    the energy. The run then ends as "not converged". With a smooth kernel, or `Euler`, it does not.
+    mobility that makes v the gradient of the energy. Where a kernel has a kink (Laplace, Energy),
+    particles that meet may leave no step that lowers the energy. The run then ends as "not
+    converged". With a smooth kernel, or `Euler`, it does not.
 
     Parameters
     ----------
-    scheme : a Runge-Kutta scheme
+    scheme : RungeKutta
+        The scheme of the steps; one of higher order needs as many fits more for each trial.
 
-    Source: Armijo (1966); Barzilai and Borwein (1988), IMA Journal of Numerical Analysis 8,
-    equation 5.
+    Raises
+    ------
+    TypeError
+        `scheme` is no Runge-Kutta scheme.
+    ValueError
+        At the start of a run: the flow is not conservative, or its target moves.
 
-    >>> path = pf.simulate(flow, x0, target, steps=200, integrator=Descent())   # doctest: +SKIP
+    Cost: a fit, its value and its velocity for each trial; the accepted one serves as the next
+    state's. Memory O(N d).
+    Source: Armijo (1966), Pacific Journal of Mathematics 16; Barzilai and Borwein (1988), IMA
+    Journal of Numerical Analysis 8, equation 5.
+
+    >>> normal = pf.samplers.Gaussian(dim=1)
+    >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))  # E = x^2 / 2 + const
+    >>> descent = pf.integrators.Descent()
+    >>> path = pf.simulate(drift, [[1.0]], steps=2, dt=0.1, integrator=descent)
+    >>> path.particles.flatten().tolist()  # the second step knows the curvature
+    [1.0, 0.9, 0.0]
     """
 
     scheme: RungeKutta = Euler()

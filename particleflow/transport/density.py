@@ -34,16 +34,36 @@ LogDensity = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class KernelDensity(Seeded):
-    """The density q(z) = sum_i m_i N(z; x_i, bandwidth^2 I) of a cloud, of total mass one.
+    r"""The density of a cloud that is smoothed by a Gaussian, of total mass one:
 
-    For the start of a run whose density is not known: `path.cloud(0)` with a bandwidth. `sample`
-    draws from it. Cost O(Q N d).
+    .. math::
+
+        q(z) = \sum_i m_i\, \mathcal{N}(z;\, x_i,\, \ell^2 I) ,
+
+    with the masses over their total, and :math:`\ell` the `bandwidth`. It serves for the start of a
+    run whose density is not known: `KernelDensity(path.cloud(0), bandwidth)`. `log_density` (Q,)
+    and `score` (Q, d) evaluate it, `sample` draws from it.
 
     Parameters
     ----------
     cloud : (N, d) points or Cloud
+        The points x_i. They are copied, in float64.
     bandwidth : float
         > 0, in units of the coordinates.
+
+    Raises
+    ------
+    ValueError
+        `bandwidth` is not > 0; `cloud` is not (N, d), or not finite.
+    TypeError
+        `bandwidth` is no number; `cloud` is not numeric.
+
+    Cost: O(Q N d) for Q points.
+    Source: Parzen (1962), Annals of Mathematical Statistics 33.
+
+    >>> density = pf.transport.KernelDensity([[0.0], [0.0]], bandwidth=1.0)
+    >>> float(density.log_density(torch.zeros(1, 1)).exp())  # N(0, 1)
+    0.39894...
     """
 
     cloud: Cloud
@@ -64,15 +84,38 @@ class KernelDensity(Seeded):
 
     @property
     def dim(self) -> int:
+        """The dimension d."""
         return self.cloud.dim
 
     def log_density(self, z: Queries) -> Values:
-        """Return log q, shape (Q,)."""
+        """log q at points, by log-sum-exp: finite however far away they are.
+
+        Parameters
+        ----------
+        z : (Q, d) float tensor
+            The points.
+
+        Returns
+        -------
+        (Q,) tensor
+            In the dtype of z.
+        """
         unit = 0.5 * self.dim * math.log(2 * math.pi * self.bandwidth**2)
         return (self._field.log(z.double())[0] - unit).to(z.dtype)
 
     def score(self, z: Queries) -> Points:
-        """Return grad log q, shape (Q, d)."""
+        """grad log q at points.
+
+        Parameters
+        ----------
+        z : (Q, d) float tensor
+            The points.
+
+        Returns
+        -------
+        (Q, d) tensor
+            In the dtype of z.
+        """
         return self._field.log(z.double())[1].to(z.dtype)
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -83,7 +126,20 @@ class KernelDensity(Seeded):
 
 @dataclass(frozen=True)
 class Divergence:
-    """An estimate of KL(q || p), as a mean over `n` points, and its standard error."""
+    """An estimate of KL(q || p) by a mean over points, and its standard error.
+
+    `Trajectory.kl` makes it.
+    `float(divergence)` is the value, and `str(divergence)` shows both.
+
+    Attributes
+    ----------
+    value : float
+        The mean of log q - log p over the points, in nats. It may be negative by chance.
+    error : float
+        Its standard error: the standard deviation over the points, over the root of their number.
+    n : int
+        The number of points.
+    """
 
     value: float
     error: float
