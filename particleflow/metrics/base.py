@@ -26,7 +26,30 @@ class Subsampling(Metric, Protocol):
 
 
 def label_of(metric: Callable[[Any, Any], float], name: str, x: Cloud, y: Cloud) -> str:
-    """The label of a metric's values between x and y; `name` where it has none."""
+    """Tell the label of a metric's values between two clouds, for an axis or a table.
+
+    It is `metric.label_of(x, y)` where the metric has such a method: `W1` and `W2` then also say
+    how many points of large clouds are drawn. Else it is `metric.label`, and for a callable without
+    one `name`.
+
+    Parameters
+    ----------
+    metric : callable (x, y) -> float
+        A metric.
+    name : str
+        What a metric without a label is called.
+    x, y : Cloud
+        The clouds that are compared. Only their sizes and their dimension are read.
+
+    Returns
+    -------
+    str
+        The label, e.g. "W2 (root)" or "W2 (root), of 5000 drawn".
+
+    >>> x, y = pf.Cloud([[0.0, 0.0]]), pf.Cloud([[1.0, 0.0], [0.0, 1.0]])
+    >>> pf.metrics.label_of(pf.metrics.W2(max_points=1), "distance", x, y)
+    'W2 (root), of 1 drawn'
+    """
     if isinstance(metric, Subsampling):
         return metric.label_of(x, y)
     return metric.label if isinstance(metric, Metric) else name
