@@ -9,11 +9,18 @@ is not needed.
 WITHOUT_EQUATION: dict[str, str] = {
     # samplers, metrics, studies, pictures, checks of parts, scikit-learn
     "particleflow.metrics.label_of": "it reads a label",
+    "particleflow.study.Task": "a part of a comparison, no mathematics",
+    "particleflow.study.Setup": "a part of a comparison, no mathematics",
+    "particleflow.study.Contender": "a part of a comparison, no mathematics",
 }
 # Names whose cost is nothing beside a run.
 WITHOUT_COST: dict[str, str] = {
     # samplers, metrics, studies, pictures, checks of parts, scikit-learn
     "particleflow.metrics.label_of": "it reads a label",
+    "particleflow.study.Range": "nothing beside a run",
+    "particleflow.study.Choice": "nothing beside a run",
+    "particleflow.study.Setup": "nothing beside a run",
+    "particleflow.study.Contender": "nothing beside a run",
 }
 # Names that stand in no publication.
 WITHOUT_SOURCE: dict[str, str] = {
@@ -28,6 +35,11 @@ WITHOUT_SOURCE: dict[str, str] = {
     "particleflow.samplers.FromFile": "it hands on points",
     "particleflow.samplers.Minibatch": "it hands on points",
     "particleflow.samplers.FromImage": "ours",
+    "particleflow.study.Task": "ours",
+    "particleflow.study.Range": "ours",
+    "particleflow.study.Choice": "ours",
+    "particleflow.study.Setup": "ours",
+    "particleflow.study.Contender": "ours",
 }
 # Names of which no line can be shown: a window, a server.
 WITHOUT_EXAMPLE: dict[str, str] = {}
@@ -35,4 +47,5 @@ WITHOUT_EXAMPLE: dict[str, str] = {}
 NEVER_RAISES: dict[str, str] = {
     # samplers, metrics, studies, pictures, checks of parts, scikit-learn
     "particleflow.metrics.label_of": "the clouds of a run have been checked",
+    "particleflow.study.Setup": "it is checked when a study builds its contenders",
 }

@@ -111,7 +111,8 @@ def is_error(value: Any) -> bool:
 def arguments(value: Any) -> list[str]:
     """What a caller may pass."""
     if dataclasses.is_dataclass(value):
-        return [field.name for field in dataclasses.fields(value) if field.init]
+        fields = dataclasses.fields(value)
+        return [one.name for one in fields if one.init and not one.name.startswith("_")]
     taken = inspect.signature(value).parameters
     return [name for name in taken if not name.startswith("_")]
 
