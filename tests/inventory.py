@@ -12,6 +12,11 @@ WITHOUT_EQUATION: dict[str, str] = {
     "particleflow.study.Task": "a part of a comparison, no mathematics",
     "particleflow.study.Setup": "a part of a comparison, no mathematics",
     "particleflow.study.Contender": "a part of a comparison, no mathematics",
+    "particleflow.plotting.snapshots": "a picture of a run",
+    "particleflow.plotting.curves": "a picture of a run",
+    "particleflow.plotting.animate": "a picture of a run",
+    "particleflow.plotting.film": "a picture of a run",
+    "particleflow.plotting.player": "a picture of a run",
 }
 # Names whose cost is nothing beside a run.
 WITHOUT_COST: dict[str, str] = {
@@ -40,6 +45,18 @@ WITHOUT_SOURCE: dict[str, str] = {
     "particleflow.study.Choice": "ours",
     "particleflow.study.Setup": "ours",
     "particleflow.study.Contender": "ours",
+    "particleflow.testing.check_backend": "ours: the clauses are those of the package's contract",
+    "particleflow.testing.check_estimator": "ours: the clauses are those of the package's contract",
+    "particleflow.testing.check_integrator": "ours: the clauses are those of the package's contract",
+    "particleflow.testing.check_kernel": "ours: the clauses are those of the package's contract",
+    "particleflow.testing.check_mobility": "ours: the clauses are those of the package's contract",
+    "particleflow.testing.check_sampler": "ours: the clauses are those of the package's contract",
+    "particleflow.plotting.snapshots": "ours",
+    "particleflow.plotting.curves": "ours",
+    "particleflow.plotting.field": "ours",
+    "particleflow.plotting.animate": "ours",
+    "particleflow.plotting.film": "ours",
+    "particleflow.plotting.player": "ours",
 }
 # Names of which no line can be shown: a window, a server.
 WITHOUT_EXAMPLE: dict[str, str] = {}
