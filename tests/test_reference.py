@@ -111,8 +111,7 @@ def is_error(value: Any) -> bool:
 def arguments(value: Any) -> list[str]:
     """What a caller may pass."""
     if dataclasses.is_dataclass(value):
-        fields = dataclasses.fields(value)
-        return [one.name for one in fields if one.init and not one.name.startswith("_")]
+        return [f.name for f in dataclasses.fields(value) if f.init and f.name[0] != "_"]
     taken = inspect.signature(value).parameters
     return [name for name in taken if not name.startswith("_")]
 

@@ -75,7 +75,7 @@ def check_kernel(kernel: Kernel | Callable[[Tensor], Tensor], *, definite: bool 
     Cost: about 0.02 s.
 
     >>> pf.testing.check_kernel(lambda s: 1 / (1 + s))
-    >>> pf.testing.check_kernel(lambda s: s)  # |x - y|^2: the sign is wrong
+    >>> pf.testing.check_kernel(lambda s: s)  # the sign is wrong
     Traceback (most recent call last):
     AssertionError: ...a Gram matrix must be positive semidefinite...
     """
