@@ -83,6 +83,7 @@ def make_player(app: Sphinx) -> None:
 
 
 def mathml(latex: str, display: str = "inline") -> str:
+    latex = latex.replace("{aligned}", "{split}")  # latex2mathml knows this name alone
     latex = re.sub(
         r"(?<=[\w)}] )\\log", r"\\,\\log", latex
     )  # thin spaces around operators, as LaTeX sets them

@@ -17,7 +17,7 @@ class LeftBehind(OfClouds):
     .. math::
 
         \frac{1}{\sum_i m_i} \sum_i m_i \,
-            1\left[ \min_j |x_i - y_j| > \text{radius} \right]
+            1\left[ \min_j \left| x_i - y_j \right| > \text{radius} \right]
 
     W2 is a mean and hides stragglers: a tenth of the particles at a small distance costs as much as
     one particle far away. The share is between 0 and 1; times N it is the number of particles,

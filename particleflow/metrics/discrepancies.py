@@ -152,10 +152,11 @@ class EnergyDistance(OfClouds):
 
     .. math::
 
-        2\,\mathbb{E} |X - Y| - \mathbb{E} |X - X'| - \mathbb{E} |Y - Y'|
+        2\,\mathbb{E} \left| X - Y \right|
+            - \mathbb{E} \left| X - X' \right| - \mathbb{E} \left| Y - Y' \right|
 
     X and X' are drawn from x by mass, Y and Y' from y. It is MMD^2 of the kernel
-    :math:`k(a, b) = -|a - b|` as a V-statistic. In one dimension it is
+    k(a, b) = -|a - b| as a V-statistic. In one dimension it is
     :math:`2 \int (F - G)^2` of the distribution functions, the square of scipy's `energy_distance`.
     The kernel is positive definite between equal masses only, so both clouds are normalised: total
     masses that differ are not compared. Its unit is that of the coordinates. It has no bandwidth to

@@ -34,8 +34,9 @@ class SlicedW2(OfClouds):
     sphere: its error falls as :math:`L^{-1/2}`. In d = 1 the only direction is 1, and the value is
     `W2`.
 
-    The value is at most W2. A translation by c gives about :math:`|c| / \sqrt d`, so values in
-    different dimensions do not compare. N, M and the masses are free; both clouds are normalised.
+    The value is at most W2. A translation by c gives about |c| times :math:`1 / \sqrt d`, so values
+    in different dimensions do not compare. N, M and the masses are free; both clouds are
+    normalised.
 
     Parameters
     ----------

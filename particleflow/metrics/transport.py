@@ -108,7 +108,7 @@ class W2(_Transport):
 
     .. math::
 
-        W_2 = \left( \min_{P} \sum_{i,j} P_{ij} |x_i - y_j|^2 \right)^{1/2},
+        W_2 = \left( \min_{P} \sum_{i,j} P_{ij} \left| x_i - y_j \right|^2 \right)^{1/2},
         \qquad \sum_j P_{ij} = m_i, \quad \sum_i P_{ij} = n_j, \quad P_{ij} \ge 0
 
     P runs over the couplings of the two clouds. Its unit is that of the coordinates. The distance
@@ -166,7 +166,7 @@ class W1(_Transport):
 
     .. math::
 
-        W_1 = \min_{P} \sum_{i,j} P_{ij} |x_i - y_j|
+        W_1 = \min_{P} \sum_{i,j} P_{ij} \left| x_i - y_j \right|
 
     P runs over the couplings of the two clouds, as in `W2`, and there is no root. The norm is
     Euclidean, and the unit that of the coordinates. Method, subsample, normalisation and label are

@@ -16,7 +16,7 @@ class Sphere(Seeded):
 
     .. math::
 
-        x = \frac{u}{|u|}, \qquad u \sim N(0, I_d)
+        x = \frac{u}{\left| u \right|}, \qquad u \sim N(0, I_d)
 
     Student-teacher problems take their inputs from it (Chizat and Bach 2018; Arbel, Korba, Salim
     and Gretton 2019). In d = 1 it is the two points -1 and 1. It has no density with respect to

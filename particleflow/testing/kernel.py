@@ -43,7 +43,7 @@ LOGARITHMS = ("log_profile", "log_slope")
 def check_kernel(kernel: Kernel | Callable[[Tensor], Tensor], *, definite: bool = True) -> None:
     r"""Check every clause of a kernel's contract; a broken one raises AssertionError.
 
-    With :math:`k(z, y) = \text{profile}(s)`, :math:`s = |z - y|^2`:
+    With :math:`k(z, y) = \text{profile}(s)` and s = |z - y|^2:
 
     - `profile`, `slope` and `curvature` map s elementwise, for any shape of s. They keep the dtype
       and the device of s, and do not change s.

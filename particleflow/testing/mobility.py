@@ -24,15 +24,15 @@ REMEDY = (
 
 
 def check_mobility(mobility: Mobility) -> None:
-    r"""Check every clause of a mobility's contract; a broken one raises AssertionError.
+    """Check every clause of a mobility's contract; a broken one raises AssertionError.
 
     With d = log r, the log ratio:
 
     - `h`, `slope` and `curvature` map d elementwise. They keep the shape and the dtype of d, and do
       not change d.
-    - All three are finite for :math:`|d| \le 9.87`, where slope = dh / dd and curvature = d slope /
-      dd.
-    - slope > 0 for :math:`|d| \le 9.87`, and slope >= 0 for :math:`|d| \le 80`. A class with
+    - All three are finite for |d| <= 9.87, where slope = :math:`h'(d)` and curvature =
+      :math:`h''(d)`.
+    - slope > 0 for |d| <= 9.87, and slope >= 0 for |d| <= 80. A class with
       `allow_nonmonotone = True` is excused from this clause.
 
     Parameters
