@@ -42,8 +42,7 @@ class MMD2(OfClouds):
     Parameters
     ----------
     kernel : Kernel, FeatureKernel, or callable of s = |x - y|^2
-        k. Its bandwidth sets the distances at which clouds are told apart, in units of the
-        coordinates.
+        The kernel k. Its bandwidth sets the distances at which clouds are told apart.
     pairwise : PairwiseSum
         The backend of the sums over pairs. By default `Auto(rtol=1e-9)`, whose fast sums are good
         to 1e-9: MMD^2 is a small difference of large sums.
@@ -109,7 +108,7 @@ class MMD(OfClouds):
     Parameters
     ----------
     kernel : Kernel, FeatureKernel, or callable of s = |x - y|^2
-        k. Its bandwidth is in units of the coordinates.
+        The kernel k. Its bandwidth is in units of the coordinates.
     pairwise : PairwiseSum
         The backend of the sums over pairs. By default `Auto(rtol=1e-9)`.
 

@@ -148,7 +148,7 @@ class W2(_Transport):
     Source: Peyre and Cuturi (2019), equation 2.11; remark 2.30 for d = 1.
 
     >>> w2 = pf.metrics.W2()
-    >>> w2([[0.0, 0.0]], [[3.0, 4.0], [3.0, 4.0]])  # one point to two copies of another
+    >>> w2([[0.0, 0.0]], [[3.0, 4.0], [3.0, 4.0]])  # to two copies of a point
     5.0
     >>> round(w2([[0.0]], [[1.0], [-1.0], [2.0]]) ** 2, 9)  # (1 + 1 + 4) / 3
     2.0
@@ -194,7 +194,8 @@ class W1(_Transport):
 
     Source: Peyre and Cuturi (2019), equation 2.11; remark 2.30 for d = 1.
 
-    >>> pf.metrics.W1()([[0.0], [1.0]], [[0.5], [3.0], [4.0]])  # |E X - E Y|: all move right
+    >>> w1 = pf.metrics.W1()
+    >>> w1([[0.0], [1.0]], [[0.5], [3.0], [4.0]])  # all move right: 2.5 - 0.5
     2.0
     """
 

@@ -19,14 +19,12 @@ class Sampler(Protocol):
     Equal seeds give equal bits. Drawing reads and changes no global random state. Every sampler of
     the package fulfils it, and any class of yours with the two members; `pf.testing.check_sampler`
     tells whether it does.
-
-    - `dim`: d, the number of coordinates.
-    - `sample(n, *, seed=0, dtype=None, device=None)`: a fresh (n, d) tensor, by default float64 on
-      the CPU.
     """
 
     @property
-    def dim(self) -> int: ...
+    def dim(self) -> int:
+        """The number d >= 1 of coordinates of a point."""
+
     def sample(
         self,
         n: int,
@@ -34,7 +32,11 @@ class Sampler(Protocol):
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
-    ) -> Points: ...
+    ) -> Points:
+        """Draw n points: a fresh (n, d) tensor, a pure function of `seed`.
+
+        By default it is float64 on the CPU. The numbers do not depend on `dtype` and `device`.
+        """
 
 
 @runtime_checkable
@@ -42,15 +44,15 @@ class Density(Protocol):
     r"""A distribution with a known density p on :math:`\mathbb{R}^d`: `log_density` and `score`.
 
     Both take queries z of shape (Q, d), a float32 or float64 tensor, and answer in its dtype and on
-    its device.
-
-    - `log_density(z)`: :math:`\log p(z)`, shape (Q,); normalised where metrics or divergences use
-      its value, while a flow needs the score alone.
-    - `score(z)`: :math:`\nabla \log p(z)`, shape (Q, d).
+    its device. A flow needs the score alone, so the constant of the density may be missing there; a
+    mixture and a picture of the density need its value.
     """
 
-    def log_density(self, z: Queries) -> Values: ...
-    def score(self, z: Queries) -> Gradients: ...
+    def log_density(self, z: Queries) -> Values:
+        """The logarithm of the density, (Q,), for z of shape (Q, d); -inf where p is 0."""
+
+    def score(self, z: Queries) -> Gradients:
+        """The gradient of the log density, (Q, d), for z of shape (Q, d)."""
 
 
 class Seeded(ABC):

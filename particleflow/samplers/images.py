@@ -65,7 +65,7 @@ class FromImage(Seeded):
     >>> picture.putpixel((0, 0), 0)  # the upper left pixel is black
     >>> picture.save("dot.png")
     >>> x = pf.samplers.FromImage("dot.png").sample(100)
-    >>> [float(end) for end in (x.min(0).values * 2).floor()]  # x in [-1, -0.5], y in [0, 0.5]
+    >>> (x.min(0).values * 2).floor().tolist()  # x in [-1, -0.5], y in [0, 0.5]
     [-2.0, 0.0]
     """
 

@@ -91,7 +91,8 @@ class Rings(_Planar):
     >>> origin = torch.zeros(1, 2, dtype=torch.float64)
     >>> round(ring.log_density(origin).exp().item(), 6)  # exp(-2) / (2 pi 0.25)
     0.086157
-    >>> pf.samplers.Rings(spaced=True).sample(6).norm(dim=1)[:2]  # of the first ring
+    >>> x = pf.samplers.Rings(spaced=True).sample(6)
+    >>> x.norm(dim=1)[:2]  # of the first ring
     tensor([0.3000, 0.3000], dtype=torch.float64)
     """
 
@@ -186,8 +187,8 @@ class Moons(_Planar):
 
     >>> x = pf.samplers.Moons().sample(100)
     >>> c = torch.tensor([0.5, 0.25])
-    >>> off = torch.minimum(((x + c).norm(dim=1) - 1).abs(), ((x - c).norm(dim=1) - 1).abs())
-    >>> bool(off.max() < 1e-12)  # each point is on one of the two circles
+    >>> left, right = ((x + side * c).norm(dim=1) - 1 for side in (1, -1))
+    >>> bool((left * right).abs().max() < 1e-12)  # on one of the two circles
     True
     """
 
@@ -233,7 +234,8 @@ class Spiral(_Planar):
 
     >>> x = pf.samplers.Spiral(arms=1).sample(100)
     >>> r = x.norm(dim=1)
-    >>> bool(torch.allclose(x[:, 0], r * (2 * torch.pi * r).cos()))  # theta = 2 pi r
+    >>> theta = 2 * torch.pi * r
+    >>> bool(torch.allclose(x[:, 0], r * theta.cos()))
     True
     """
 

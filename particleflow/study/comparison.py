@@ -96,17 +96,16 @@ class Study:
     Source: Sobol (1967) for the trials; Efron and Tibshirani (1993), chapter 13, for the intervals.
 
     >>> from particleflow.study import Contender, Range, Study, Task
-    >>> task = Task(
-    ...     "blob", pf.samplers.Gaussian(mean=[-2.0]), pf.samplers.Gaussian(mean=[2.0]),
-    ...     particles=20, targets=30, steps=10,
-    ... )
+    >>> start, target = (pf.samplers.Gaussian(mean=[m]) for m in (-2.0, 2.0))
+    >>> task = Task("blob", start, target, particles=20, targets=30, steps=10)
     >>> def mmd(problem, width):
     ...     return pf.mmd_flow(pf.kernels.Gaussian(width * problem.bandwidth))
     >>> contender = Contender("mmd", mmd, {"width": Range(0.2, 5.0, default=1.0)})
     >>> result = Study([task], [contender], seeds=2).run(progress=False)
     >>> [row["status"] for row in result.rows]
     ['completed', 'completed']
-    >>> bool(result.interval("blob", "mmd", "default").median > 1)  # not yet a fresh sample
+    >>> found = result.interval("blob", "mmd", "default")
+    >>> bool(found.median > 1)  # 1 is that of fresh samples
     True
     """
 

@@ -116,9 +116,10 @@ class Task:
 
     >>> from particleflow.study import Task
     >>> start, target = pf.samplers.Gaussian(dim=2), pf.samplers.Rings()
-    >>> problem = Task("rings", start, target, particles=20, targets=30).draw(seed=0)
-    >>> [len(part) for part in (problem.x0, problem.target, problem.held_out, problem.fresh)]
-    [20, 30, 30, 20]
+    >>> task = Task("rings", start, target, particles=20, targets=30)
+    >>> problem = task.draw(seed=0)
+    >>> len(problem.x0), len(problem.target), len(problem.held_out), len(problem.fresh)
+    (20, 30, 30, 20)
     """
 
     name: str

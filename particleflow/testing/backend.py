@@ -86,7 +86,8 @@ def check_backend(
 
     Cost: 0.1 s for `Dense`; more where a backend compiles.
 
-    >>> pf.testing.check_backend(pf.pairwise.Dense(), pf.kernels.Gaussian(0.5), dim=3)
+    >>> backend = pf.pairwise.Dense()
+    >>> pf.testing.check_backend(backend, pf.kernels.Gaussian(0.5), dim=3)
     """
     contract = Contract("a sum over pairs", backend)
     what = f"the class {backend.__name__}" if isinstance(backend, type) else type(backend).__name__
