@@ -1,11 +1,18 @@
 """particleflow: a nonparametric simulator of Wasserstein gradient flows of particles.
 
->>> import particleflow as pf                                                       # doctest: +SKIP
->>> target = pf.samplers.Rings().sample(300, seed=0)                                # doctest: +SKIP
->>> x0 = pf.samplers.Gaussian(dim=2, mean=(0, -0.3), std=0.01).sample(240, seed=1)  # doctest: +SKIP
->>> flow = pf.kale_flow(pf.kernels.Gaussian(bandwidth=0.2), lam=1e-2)               # doctest: +SKIP
->>> path = pf.simulate(flow, x0, target, steps=500)                                 # doctest: +SKIP
->>> path.animate("rings.gif")                                                       # doctest: +SKIP
+Particles x0 move to a target, of which samples are known, and every number is chosen:
+
+>>> import particleflow as pf
+>>> target = pf.samplers.Rings().sample(150, seed=0)  # or your own points, (M, d)
+>>> x0 = pf.samplers.Gaussian(dim=2, mean=(0, -0.3), std=0.1).sample(120, seed=1)
+>>> flow = pf.auto_flow(x0, target)  # print(flow) tells what was chosen
+>>> path = pf.simulate(flow, x0, target)
+>>> path.summary().verdict
+'arrived'
+>>> figure = path.plot("rings.png")
+
+`path.animate("rings.gif")` writes a film, `path.play("rings.html")` a page that plays it. A flow of
+your own choice is `pf.mmd_flow`, `pf.kale_flow`, `pf.mono_flow`, `pf.wgan_flow` or `pf.langevin`.
 
 The import is fast: each name is imported when it is first used.
 """

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import importlib
 import inspect
 import pickle
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -419,6 +421,19 @@ def test_the_version_is_that_of_the_distribution() -> None:
     from importlib.metadata import version
 
     assert pf.__version__ == version("particleflow-sim")
+
+
+def test_the_example_of_the_package_arrives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "+SKIP" not in (pf.__doc__ or "")
+    example = doctest.DocTestParser().get_doctest(pf.__doc__ or "", {}, "particleflow", None, 0)
+    told: list[str] = []
+    run = doctest.DocTestRunner().run(example, out=told.append)
+    assert run.attempted
+    assert not run.failed, "".join(told)
+    assert (tmp_path / "rings.png").exists()
 
 
 def test_importing_is_cheap() -> None:

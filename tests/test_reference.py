@@ -87,7 +87,7 @@ def is_error(value: Any) -> bool:
 def arguments(value: Any) -> list[str]:
     """What a caller may pass."""
     if dataclasses.is_dataclass(value) and value.__dataclass_params__.init:
-        return [field.name for field in dataclasses.fields(value) if field.init]
+        return [f.name for f in dataclasses.fields(value) if f.init and f.name[0] != "_"]
     taken = inspect.signature(value).parameters
     return [name for name in taken if not name.startswith("_")]
 

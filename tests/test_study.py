@@ -277,6 +277,11 @@ def test_values_are_in_floors(result: Result) -> None:
     assert result.values("line", "mmd", "default", seen=True) == pytest.approx(seen)
 
 
+def test_a_task_that_the_study_does_not_have_is_refused_with_those_it_has(result: Result) -> None:
+    with pytest.raises(ValueError, match=f"`task` must be one of {result.tasks[0]}.*'nowhere'"):
+        result.values("nowhere", result.contenders[0], "default")
+
+
 def test_a_curve_is_read_between_its_records_and_stays_after_its_end() -> None:
     curve = {"seconds": [0.0, 1.0, 3.0], "W2": [4.0, 2.0, 1.0]}
     assert read(curve, "W2", "seconds", 2.0) == 1.5

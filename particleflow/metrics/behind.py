@@ -12,32 +12,40 @@ from particleflow.strays import nearest
 
 @dataclass(frozen=True)
 class LeftBehind(OfClouds):
-    """The share of the particles' mass that is farther than `radius` from every target point.
+    r"""The share of the particles' mass that is farther than `radius` from every target point.
 
-        LeftBehind = sum_i m_i [min_j |x_i - y_j| > radius] / sum_i m_i
+    .. math::
 
-    W2 is a mean and hides it: a tenth of the particles at a small distance costs as much as one
-    particle far away. The share is between 0 and 1; times N it is the number of particles. Unlike
-    distances it is not symmetric, and 0 does not mean that the clouds are equal: the particles may
-    sit on a part of the target. Target points without mass do not count. Cost O(N M d), by tiles.
+        \frac{1}{\sum_i m_i} \sum_i m_i \,
+            1\left[ \min_j \left| x_i - y_j \right| > \text{radius} \right]
 
-    Glaser, Arbel and Gretton 2021 (the poster's figure 3) count the particles that MMD and KALE
-    flow leave behind three rings so, with radius 0.1.
-
-    >>> from particleflow.metrics import LeftBehind
-    >>> LeftBehind(0.5)([[0.2], [1.0], [9.0], [0.6]], [[0.0], [1.0]])
-    0.25
+    W2 is a mean and hides stragglers: a tenth of the particles at a small distance costs as much as
+    one particle far away. The share is between 0 and 1; times N it is the number of particles,
+    where their masses are equal. Unlike distances it is not symmetric. A share of 0 does not mean
+    that the clouds are equal: the particles may sit on a part of the target. Target points without
+    mass do not count.
 
     Parameters
     ----------
     radius : float
-        A distance > 0, in the unit of the points. It should exceed the distance of neighbouring
+        A distance > 0, in units of the coordinates. It should exceed the distance of neighbouring
         target points; `Trajectory.summary` tells such a one, `stray_distance`.
 
     Raises
     ------
-    ValueError, TypeError
-        `radius` is not a number > 0.
+    TypeError
+        `radius` is no number. A call: a cloud is not numeric, or the dtypes of two tensors differ.
+    ValueError
+        `radius` is not > 0. A call: a cloud is not (N, d), is empty or not finite, or the
+        dimensions differ.
+
+    Cost: O(N M d), by tiles.
+
+    Source: Glaser, Arbel and Gretton (2021), figure 3 of the poster, which counts so the particles
+    that MMD and KALE flow leave behind three rings, with radius 0.1.
+
+    >>> pf.metrics.LeftBehind(0.5)([[0.2], [1.0], [9.0], [0.6]], [[0.0], [1.0]])
+    0.25
     """
 
     radius: float

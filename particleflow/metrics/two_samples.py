@@ -39,19 +39,20 @@ EQUAL = 1e-5
 
 @dataclass(frozen=True)
 class TwoSample:
-    """The answer of `two_sample`; as text one line.
+    """The answer of `two_sample`; printed, it is one line.
 
     Attributes
     ----------
     statistic : float
-        MMD^2 of the points compared, the V-statistic `MMD2`.
+        MMD^2 of the points compared, the V-statistic of `MMD2`.
     p_value : float
         (1 + number of permutations with at least this MMD^2) / (1 + permutations).
     bandwidth : float or None
-        That of the kernel; None for a kernel without one.
+        That of the kernel, in units of the coordinates; None for a kernel without one.
     n, m : int
         The sizes of the clouds x and y.
     permutations : int
+        The number of permutations that were drawn.
     compared : (int, int)
         The points of x and of y that were compared. They are fewer than (n, m) for large clouds.
     """
@@ -85,48 +86,66 @@ def two_sample(
     permutations: int = 999,
     seed: int = 0,
 ) -> TwoSample:
-    """Test whether two clouds are samples of one distribution: have these clouds moved?
+    r"""Test whether two clouds are samples of one distribution: have these clouds moved?
 
-    The statistic is MMD^2 between x and y (`metrics.MMD2`). It is compared with its values after
-    random permutations of the pooled points, the first n of which stand for x:
+    .. math::
 
-        p = (1 + #{permuted MMD^2 >= MMD^2}) / (1 + permutations).
+        p = \frac{1 + \#\{\text{permuted } \text{MMD}^2 \ge \text{MMD}^2\}}
+                 {1 + \text{permutations}}
 
-    For samples of one distribution P(p <= a) <= a for every a, at any sizes n and m, over random
-    points and seeds. The points of a cloud must be independent: particles of an interacting flow
-    are nearer to a sample than that, so a large p says no more than "not told apart".
+    The statistic is MMD^2 between x and y (`MMD2`). It is compared with its values after random
+    permutations of the pooled points, the first n of which stand for x. For samples of one
+    distribution :math:`P(p \le a) \le a` for every level a, at any sizes n and m, over random
+    points and seeds.
 
-    The V-statistic is taken since it is what an MMD flow descends, and >= 0. Its bias is in the
-    permuted values too, so it does not change the level.
-
-    The order of the rows does not matter, nor does the order of x and y. Computed in float64. Cost
-    O((n + m)^2 permutations), by products of matrices: on one core 0.1 s for 500 points in all, 5 s
-    for 4000. Of more than 4000 a part is drawn: at least 2000 of each cloud, or all that it has.
-
-    >>> from particleflow.metrics import two_sample
-    >>> rng = np.random.default_rng(0)
-    >>> x, y = rng.normal(size=(80, 2)), rng.normal(size=(100, 2))
-    >>> print(two_sample(x, y + 1))
-    different: MMD^2 0.18, p = 0.001 (999 permutations)
-
-    Source: Gretton et al. 2012, equation 5; p as in Phipson and Smyth 2010.
+    The points of a cloud must be independent. Particles of an interacting flow are nearer to the
+    target than a sample is, so a large p says no more than "not told apart". The V-statistic is
+    taken since it is what an MMD flow descends, and >= 0. Its bias is in the permuted values too,
+    so it does not change the level. The order of the rows does not matter, nor does the order of x
+    and y. It is computed in float64.
 
     Parameters
     ----------
-    x, y : (n, d) and (m, d) points, or Clouds of equal masses
-    kernel : Kernel, FeatureKernel, or callable of s = |x - y|^2
+    x, y : (n, d) and (m, d) tensor, array or Cloud
+        The samples. Clouds must have equal masses, since a permutation exchanges points.
+    kernel : Kernel, FeatureKernel, or callable of s = |x - y|^2, optional
         By default Gaussian with the median distance of the pooled points. A smaller bandwidth sees
         finer structure, and shifts less well. It must not be chosen by comparing x with y: the test
         would find what was looked for.
     permutations : int
-        The least p is 1 / (1 + permutations).
+        Their number, >= 1. The least p is 1 / (1 + permutations).
     seed : int
-        The source of all random numbers.
+        The source of all random numbers, >= 0.
+
+    Returns
+    -------
+    TwoSample
+        `statistic` is MMD^2 and `p_value` is p. Printed, it is a line, which says "different" up to
+        p = 0.05.
 
     Raises
     ------
-    ValueError, TypeError
-        Masses are unequal, all points are in one place and no kernel is given, or the input is bad.
+    TypeError
+        x or y is not numeric, the dtypes of two tensors differ, `kernel` is no kernel and no
+        callable, or `permutations` or `seed` is no integer.
+    ValueError
+        Masses are unequal, or all points are in one place and no kernel is given. Or x or y is not
+        (n, d), empty or not finite, or their dimensions differ. Or the kernel has values that are
+        not finite, `permutations` is < 1, or `seed` < 0.
+
+    Cost: O((n + m)^2 permutations), by products of matrices: on one core 0.1 s for 500 points in
+    all, 5 s for 4000. Of more than 4000 a part is drawn: at least 2000 of each cloud, or all that
+    it has.
+
+    Source: Gretton, Borgwardt, Rasch, Schoelkopf and Smola (2012), equation 5; p as in Phipson and
+    Smyth (2010).
+
+    >>> x = pf.samplers.Gaussian(dim=2).sample(80, seed=0)
+    >>> y = pf.samplers.Gaussian(dim=2).sample(100, seed=1)
+    >>> print(pf.metrics.two_sample(x, y + 1))
+    different: MMD^2 0.21, p = 0.001 (999 permutations)
+    >>> bool(pf.metrics.two_sample(x, y).p_value > 0.05)
+    True
     """
     clouds = as_clouds(x, y)
     permutations = _checks.count(permutations, "permutations")

@@ -14,13 +14,17 @@ from particleflow._typing import Gradients, Points, Queries, Values
 
 @runtime_checkable
 class Sampler(Protocol):
-    """A distribution on R^d from which points can be drawn.
+    r"""A distribution on :math:`\mathbb{R}^d` from which points can be drawn: `dim` and `sample`.
 
-    Equal seeds give equal bits. Drawing reads and changes no global random state.
+    Equal seeds give equal bits. Drawing reads and changes no global random state. Every sampler of
+    the package fulfils it, and any class of yours with the two members; `pf.testing.check_sampler`
+    tells whether it does.
     """
 
     @property
-    def dim(self) -> int: ...
+    def dim(self) -> int:
+        """The number d >= 1 of coordinates of a point."""
+
     def sample(
         self,
         n: int,
@@ -28,19 +32,27 @@ class Sampler(Protocol):
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
-    ) -> Points: ...
+    ) -> Points:
+        """Draw n points: a fresh (n, d) tensor, a pure function of `seed`.
+
+        By default it is float64 on the CPU. The numbers do not depend on `dtype` and `device`.
+        """
 
 
 @runtime_checkable
 class Density(Protocol):
-    """A distribution with a known density p.
+    r"""A distribution with a known density p on :math:`\mathbb{R}^d`: `log_density` and `score`.
 
-    `log_density` returns log p, shape (Q,). `score` returns the gradient of log p, shape (Q, d).
-    Both take z, shape (Q, d).
+    Both take queries z of shape (Q, d), a float32 or float64 tensor, and answer in its dtype and on
+    its device. A flow needs the score alone, so the constant of the density may be missing there; a
+    mixture and a picture of the density need its value.
     """
 
-    def log_density(self, z: Queries) -> Values: ...
-    def score(self, z: Queries) -> Gradients: ...
+    def log_density(self, z: Queries) -> Values:
+        """The logarithm of the density, (Q,), for z of shape (Q, d); -inf where p is 0."""
+
+    def score(self, z: Queries) -> Gradients:
+        """The gradient of the log density, (Q, d), for z of shape (Q, d)."""
 
 
 class Seeded(ABC):
@@ -59,10 +71,26 @@ class Seeded(ABC):
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> Points:
-        """Return a fresh (n, d) tensor, by default float64 on the CPU.
+        """Draw n points: a fresh (n, d) tensor, by default float64 on the CPU.
 
         The numbers are always drawn in float64 on the CPU. One seed therefore means the same points
         for every `dtype` and `device`.
+
+        Parameters
+        ----------
+        n : int
+            The number of points, >= 1.
+        seed : int
+            >= 0. Equal seeds give equal bits; points of different seeds are independent.
+        dtype : torch.float32 or torch.float64, optional
+            By default float64.
+        device : torch.device or str, optional
+            By default the CPU.
+
+        Returns
+        -------
+        (n, d) tensor
+            The points, one a row.
 
         Raises
         ------

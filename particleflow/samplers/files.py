@@ -38,7 +38,11 @@ REMEDY = "pass the path of a .npy, .npz or .csv file"
 
 @dataclass(frozen=True)
 class FromFile(Rows):
-    """The rows of a file; the object reads the file once, when it is made.
+    r"""The rows of a user's file, as a distribution; the object reads the file once, when it is
+    made.
+
+    It is the empirical distribution of the M rows. A sample of n rows is in random order and holds
+    every row :math:`\lfloor n / M \rfloor` or :math:`\lceil n / M \rceil` times, as in `FromArray`.
 
     A text file holds one point a line. Semicolons, tabs, commas or blanks separate the columns: the
     first of these that the first line contains. The file may start with one line of column names.
@@ -49,7 +53,7 @@ class FromFile(Rows):
     Parameters
     ----------
     path : str or Path
-        .npy, .npz, .csv, .tsv or .txt
+        A .npy, .npz, .csv, .tsv or .txt file.
     key : str, optional
         Which array of an .npz file that holds several.
     columns : sequence of str and int, optional
@@ -64,10 +68,21 @@ class FromFile(Rows):
     Raises
     ------
     FileNotFoundError
-        There is no such file.
-    ValueError, TypeError
-        The file has another suffix or cannot be read. Or its content is not numeric (the message
-        tells line and column), is ragged, empty or not finite. Or an argument does not suit it.
+        There is no such file; the message names the most similar one.
+    ValueError
+        `path` has another suffix, is a folder or a pipe, or cannot be read. Or its content is not
+        finite, is ragged or empty, or is not numeric (the message tells line and column). Or `key`,
+        `columns`, `header` or `wide` does not suit it.
+    TypeError
+        `path`, `columns`, `header` or `wide` has another type, or a numpy file holds no real
+        numbers.
+
+    Cost: O(M d) once, O((n + M) d) a sample.
+
+    >>> from pathlib import Path
+    >>> _ = Path("points.csv").write_text("x,y,name\n0.5,1.5,a\n2.5,3.5,b\n")
+    >>> pf.samplers.FromFile("points.csv", columns=["x", "y"]).points.tolist()
+    [[0.5, 1.5], [2.5, 3.5]]
     """
 
     path: str | Path

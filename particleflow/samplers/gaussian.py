@@ -26,27 +26,46 @@ REMEDIES = {
 
 @dataclass(frozen=True, init=False)
 class Gaussian(Seeded):
-    """N(mean, cov), or N(mean, diag(std^2)).
+    r"""The Gaussian distribution N(mean, cov), or N(mean, diag(std^2)), in any dimension.
 
-    log p(z) = -|L^-1 (z - mean)|^2 / 2 - log det L - (d / 2) log 2 pi, with L L^T = cov. Cost O(Q
-    d), and O(Q d^2) with `cov`.
+    .. math::
 
-    >>> Gaussian(dim=2, mean=(0, -0.3), std=0.01)
-    Gaussian(dim=2, mean=(0.0, -0.3), std=0.01, cov=None)
+        \log p(z) = -\frac12 \left| L^{-1} (z - \mu) \right|^2
+            - \log \det L - \frac{d}{2} \log 2\pi, \qquad L L^T = \Sigma
+
+    :math:`\mu` is `mean`, :math:`\Sigma` is `cov`, and L its Cholesky factor, or diag(std). A
+    sample is :math:`\mu + L u` with standard normal u. It has `log_density` and `score`, so it can
+    be a Langevin target.
 
     Parameters
     ----------
     dim : int, optional
-        d; read off `mean`, `std` or `cov` when one of them has entries.
-    mean, std : number or d numbers
-        A number is the same for every coordinate. By default 0 and 1.
-    cov : (d, d), instead of `std`
+        d; read off `mean`, `std` or `cov` where one of them has entries.
+    mean : number or d numbers
+        A number is the same for every coordinate.
+    std : number > 0 or d of them, optional
+        Standard deviations, in units of the coordinates. Without `cov`, 1 by default.
+    cov : (d, d), optional
+        A symmetric positive definite matrix, instead of `std`.
 
     Raises
     ------
+    TypeError
+        `mean`, `std` or `cov` holds no numbers, or `dim` is no integer.
     ValueError
         There is no dimension, or two that disagree. `std` is not > 0, `cov` is not symmetric
-        positive definite, or both are given.
+        positive definite, or both are given. A number is not finite. `log_density` or `score`: z is
+        not (Q, d).
+
+    Cost: O(n d) a sample and O(Q d) for the density or score; with `cov` O(n d^2) and O(Q d^2),
+    after O(d^3) once.
+
+    >>> p = pf.samplers.Gaussian(mean=(0, -0.5), std=0.5)
+    >>> z = torch.tensor([[0.0, -0.5], [1.0, -0.5]], dtype=torch.float64)
+    >>> p.log_density(z).exp()[0].item() * torch.pi  # 1 / (2 pi std^2) at the mean
+    2.0
+    >>> p.score(z)[1].tolist()  # -(z - mean) / std^2
+    [-4.0, -0.0]
     """
 
     dim: int
@@ -115,13 +134,13 @@ class Gaussian(Seeded):
         ), factor
 
     def log_density(self, z: Queries) -> Values:
-        """Return log p, shape (Q,)."""
+        """The logarithm of the density, (Q,), for z of shape (Q, d)."""
         u, factor = self._standardised(z)
         diagonal = factor if self.cov is None else factor.diagonal()
         return -0.5 * (u**2).sum(1) - diagonal.log().sum() - 0.5 * self.dim * math.log(2 * math.pi)
 
     def score(self, z: Queries) -> Gradients:
-        """Return grad log p = -cov^-1 (z - mean), shape (Q, d)."""
+        """grad log p = -cov^-1 (z - mean), (Q, d), for z of shape (Q, d)."""
         u, factor = self._standardised(z)
         return (
             -u / factor
@@ -132,20 +151,43 @@ class Gaussian(Seeded):
 
 @dataclass(frozen=True, init=False)
 class Mixture(Seeded):
-    """The mixture sum_k weights_k components_k of samplers of one dimension.
+    r"""A mixture of samplers of one dimension, each with its weight.
 
-    The points are drawn independently. `log_density` and `score` exist where every component has
-    them:
+    .. math::
 
-        log p = logsumexp_k (log weight_k + log p_k),    grad log p = sum_k softmax_k grad log p_k.
+        \log p = \log \sum_k w_k p_k, \qquad
+        \nabla \log p = \sum_k \frac{w_k p_k}{p} \nabla \log p_k
 
-    Cost: one evaluation of each component.
+    :math:`w_k` are the weights, :math:`p_k` the components. The points are drawn independently:
+    first the component, then the point. `log_density` and `score` exist where every component has
+    them. They are computed by log-sum-exp, so they hold far from all components too. Components may
+    be samplers of any kind, mixtures among them.
 
     Parameters
     ----------
-    components : samplers
-    weights : numbers > 0, optional
-        Made to sum to one; by default equal.
+    components : sequence of Sampler
+        At least one, all of one dimension.
+    weights : sequence of numbers > 0, optional
+        One for each component; made to sum to 1. By default equal.
+
+    Raises
+    ------
+    TypeError
+        `components` or `weights` is not several, or a component is no sampler. `log_density` or
+        `score`: a component has no density.
+    ValueError
+        There is no component, their dimensions differ, a weight is not > 0, or the numbers of
+        weights and components differ. `log_density` or `score`: z is not (Q, d).
+
+    Cost: one sample of each component for its share of the points; one density or score of each
+    component for Q queries.
+
+    >>> p = pf.samplers.Mixture(
+    ...     [pf.samplers.Gaussian(mean=[-1.0]), pf.samplers.Gaussian(mean=[1.0])]
+    ... )
+    >>> z = torch.tensor([[0.0], [9.0]], dtype=torch.float64)
+    >>> p.score(z)[:, 0].round(decimals=6).tolist()  # tanh(z) - z
+    [0.0, -8.0]
     """
 
     components: tuple[Sampler, ...]
@@ -199,6 +241,23 @@ class Mixture(Seeded):
 
         The task starts from Gaussian(dim=2, mean=-0.18, std=0.2).
 
+        Parameters
+        ----------
+        side : float
+            Distance of neighbouring centres, > 0.
+        std : float
+            Standard deviation of each Gaussian, > 0.
+
+        Returns
+        -------
+        Mixture
+            Of dimension 2.
+
+        Raises
+        ------
+        ValueError, TypeError
+            `side` or `std` is not a number > 0.
+
         Source: Glaser, Arbel and Gretton (2021), KALE flow.
         """
         side = _checks.positive(side, "side")
@@ -240,11 +299,11 @@ class Mixture(Seeded):
         return parts
 
     def log_density(self, z: Queries) -> Values:
-        """Return log p, shape (Q,); -inf where the density of every component is zero."""
+        """The logarithm of the density, (Q,); -inf where the density of every component is zero."""
         return torch.logsumexp(self._log_shares(z), 0)
 
     def score(self, z: Queries) -> Gradients:
-        """Return grad log p, shape (Q, d); zero outside of every support."""
+        """grad log p, (Q, d); zero outside of every support."""
         shares = torch.softmax(self._log_shares(z), 0).nan_to_num(0.0)
         return sum(
             share[:, None] * part.score(z)

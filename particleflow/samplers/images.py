@@ -23,13 +23,16 @@ FRAMED = 0.9
 
 @dataclass(frozen=True)
 class FromImage(Seeded):
-    """The dark pixels of a picture, as a distribution in the plane.
+    r"""The dark parts of a picture, as a distribution in the plane.
 
-    The object reads the picture once, when it is made. Darkness is 0 for white and 1 for black. A
-    pixel whose darkness exceeds `threshold` is drawn with probability proportional to its darkness.
-    A point is uniform within its pixel, so the density is constant on each pixel. The centre of the
-    picture is the origin, y points upwards, and the longer side has length `extent`. Cost:
-    O(pixels) once, O(n log pixels) a sample.
+    .. math::
+
+        p(z) \propto \text{ink}(z) \; [\, \text{ink}(z) > \text{threshold} \,]
+
+    ink is the darkness of the pixel at z: 0 for white and 1 for black. A point is uniform within
+    its pixel, so p is constant on each pixel. The centre of the picture is the origin, y points
+    upwards, and the longer side has length `extent`. The object reads the picture once, when it is
+    made. The dimension is 2; there is no `log_density`.
 
     Parameters
     ----------
@@ -40,10 +43,10 @@ class FromImage(Seeded):
     bright : bool
         Sample the bright pixels instead: brightness replaces darkness, and transparent parts count
         as black.
-    threshold : float in [0, 1)
-        The least darkness (or brightness) of a pixel that is drawn.
-    extent : float > 0
-        The length of the picture's longer side.
+    threshold : float
+        In [0, 1): a pixel is drawn where its darkness (or brightness) exceeds it.
+    extent : float
+        The length of the picture's longer side, > 0.
 
     Raises
     ------
@@ -54,6 +57,16 @@ class FromImage(Seeded):
     ValueError
         The file is no picture, has no contrast, has a pixel that is not finite, or has no pixel
         above the threshold. Or `threshold` or `extent` is out of its range.
+
+    Cost: O(pixels) once, O(n log pixels) a sample.
+
+    >>> from PIL import Image
+    >>> picture = Image.new("L", (4, 2), "white")
+    >>> picture.putpixel((0, 0), 0)  # the upper left pixel is black
+    >>> picture.save("dot.png")
+    >>> x = pf.samplers.FromImage("dot.png").sample(100)
+    >>> (x.min(0).values * 2).floor().tolist()  # x in [-1, -0.5], y in [0, 0.5]
+    [-2.0, 0.0]
     """
 
     path: str | Path

@@ -47,21 +47,53 @@ def _polar(radius: np.ndarray | float, angle: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Rings(_Planar):
-    """Circles, each with the same share of the points.
+    r"""Circles in the plane, each with the same share of the points; by default three rings.
 
-    The defaults are the three rings of Glaser, Arbel and Gretton (2021). With noise sigma > 0 the
-    density of one ring at a distance r from its centre is the Gaussian's average over the circle,
+    .. math::
 
-        p(r) = exp(-(r^2 + radius^2) / (2 sigma^2)) I_0(r radius / sigma^2) / (2 pi sigma^2).
+        p(r) = \frac{1}{2\pi\sigma^2}
+            \exp\left(-\frac{r^2 + R^2}{2\sigma^2}\right)
+            I_0\left(\frac{r R}{\sigma^2}\right)
+
+    This is the density of one ring at a distance r from its centre. R is `radius`, :math:`\sigma`
+    is `noise`, and :math:`I_0` a modified Bessel function: the Gaussian's average over the circle.
+    The distribution is the mean over the rings. `log_density` and `score` need `noise` > 0: a
+    circle has no area. The dimension is 2.
 
     Parameters
     ----------
-    centres : (K, 2)
+    noise : float
+        Standard deviation of a Gaussian that is added to every point, >= 0, in units of the
+        coordinates.
+    centres : (K, 2) numbers
+        The centres of the rings.
     radius : float
+        R > 0, of every ring.
     spaced : bool
         False: random angles on random rings. True: equally spaced angles from 0 on, ring after
         ring. The first rings then get one point more where K does not divide n. Without noise the
-        points are the same for every seed.
+        points are then the same for every seed.
+
+    Raises
+    ------
+    TypeError
+        `noise` or `radius` is no number, `centres` are no numbers, or `spaced` is neither True nor
+        False.
+    ValueError
+        `noise` is < 0, `radius` is not > 0, or `centres` is not (K, 2) or not finite. `log_density`
+        or `score`: `noise` is 0, or z is not (Q, 2).
+
+    Cost: O(n) a sample, O(Q K) for the density or score.
+
+    Source: Glaser, Arbel and Gretton (2021), whose three rings are the defaults.
+
+    >>> ring = pf.samplers.Rings(centres=[[0, 0]], radius=1.0, noise=0.5)
+    >>> origin = torch.zeros(1, 2, dtype=torch.float64)
+    >>> round(ring.log_density(origin).exp().item(), 6)  # exp(-2) / (2 pi 0.25)
+    0.086157
+    >>> x = pf.samplers.Rings(spaced=True).sample(6)
+    >>> x.norm(dim=1)[:2]  # of the first ring
+    tensor([0.3000, 0.3000], dtype=torch.float64)
     """
 
     centres: Sequence[Sequence[float]] = ((0.0, 0.0), (0.0, -0.75), (0.0, -1.5))
@@ -110,7 +142,7 @@ class Rings(_Planar):
         )
 
     def log_density(self, z: Queries) -> Values:
-        """Return log p, shape (Q,); raise ValueError without noise."""
+        """The logarithm of the density, (Q,), for z of shape (Q, 2); ValueError without noise."""
         logs, _, _ = self._log_parts(z)
         return torch.logsumexp(logs, 0) - math.log(len(self.centres))
 
@@ -127,9 +159,37 @@ class Rings(_Planar):
 
 @dataclass(frozen=True, kw_only=True)
 class Moons(_Planar):
-    """Two interlocking half circles of radius one, uniform in arc length.
+    r"""Two interlocking half circles of radius 1 in the plane, uniform in arc length.
 
-    They are scikit-learn's `make_moons` minus its mean.
+    .. math::
+
+        \pm \left( \cos t - \frac12,\; \sin t - \frac14 \right), \qquad 0 \le t \le \pi
+
+    The sign and t are random. These are scikit-learn's `make_moons` minus their mean, which here is
+    the origin. The dimension is 2, and there is no `log_density`.
+
+    Parameters
+    ----------
+    noise : float
+        Standard deviation of a Gaussian that is added to every point, >= 0, in units of the
+        coordinates.
+
+    Raises
+    ------
+    TypeError
+        `noise` is no number.
+    ValueError
+        `noise` is < 0.
+
+    Cost: O(n) a sample.
+
+    Source: scikit-learn, Pedregosa et al. (2011).
+
+    >>> x = pf.samplers.Moons().sample(100)
+    >>> c = torch.tensor([0.5, 0.25])
+    >>> left, right = ((x + side * c).norm(dim=1) - 1 for side in (1, -1))
+    >>> bool((left * right).abs().max() < 1e-12)  # on one of the two circles
+    True
     """
 
     def _outline(self, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -139,10 +199,44 @@ class Moons(_Planar):
 
 @dataclass(frozen=True, kw_only=True)
 class Spiral(_Planar):
-    """Spirals r = theta / (2 pi turns), 0 <= theta <= 2 pi turns, `arms` of them, in the unit disc.
+    r"""Archimedean spirals in the unit disc, uniform in arc length.
 
-    The points are uniform in arc length. The length up to theta is proportional to
-    (theta sqrt(1 + theta^2) + arsinh theta) / 2, which Newton's method inverts.
+    .. math::
+
+        \begin{aligned}
+        &r = \frac{\theta}{2\pi\,T}, \qquad 0 \le \theta \le 2\pi\,T, \\
+        &\text{length} \propto \frac12 \left(
+            \theta \sqrt{1 + \theta^2} + \operatorname{arsinh} \theta \right)
+        \end{aligned}
+
+    T is `turns`; the arms are the same curve turned by multiples of :math:`2\pi / \text{arms}`.
+    Newton's method inverts the length, so the points are uniform along the curve. `SwissRoll` is
+    thinner at its outer turns. The dimension is 2, and there is no `log_density`.
+
+    Parameters
+    ----------
+    noise : float
+        Standard deviation of a Gaussian that is added to every point, >= 0, in units of the
+        coordinates.
+    arms : int
+        The number of arms, >= 1; each gets a random share of the points.
+    turns : float
+        Turns of each arm about the origin, > 0.
+
+    Raises
+    ------
+    TypeError
+        `noise` or `turns` is no number, or `arms` no integer.
+    ValueError
+        `noise` is < 0, `arms` < 1, or `turns` is not > 0.
+
+    Cost: O(n) a sample.
+
+    >>> x = pf.samplers.Spiral(arms=1).sample(100)
+    >>> r = x.norm(dim=1)
+    >>> theta = 2 * torch.pi * r
+    >>> bool(torch.allclose(x[:, 0], r * theta.cos()))
+    True
     """
 
     arms: int = 2
@@ -172,10 +266,37 @@ def _spiral_length(theta: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class SwissRoll(_Planar):
-    """The cross section of scikit-learn's `make_swiss_roll`, within the unit disc.
+    r"""The cross section of scikit-learn's `make_swiss_roll` in the plane, within the unit disc.
 
-    The curve is r = theta / (4.5 pi), with theta uniform in [1.5 pi, 4.5 pi], as in scikit-learn.
-    The outer turns are therefore thinner. `Spiral(arms=1)` is uniform in arc length.
+    .. math::
+
+        r = \frac{\theta}{4.5\,\pi}, \qquad
+        \theta \text{ uniform in } \left[ 1.5\,\pi,\; 4.5\,\pi \right]
+
+    The angle is uniform, as in scikit-learn, so the outer turns are thinner. `Spiral(arms=1)` is
+    uniform in arc length. scikit-learn's roll is larger, by the factor :math:`4.5\,\pi`. The
+    dimension is 2, and there is no `log_density`.
+
+    Parameters
+    ----------
+    noise : float
+        Standard deviation of a Gaussian that is added to every point, >= 0, in units of the
+        coordinates.
+
+    Raises
+    ------
+    TypeError
+        `noise` is no number.
+    ValueError
+        `noise` is < 0.
+
+    Cost: O(n) a sample.
+
+    Source: scikit-learn, Pedregosa et al. (2011).
+
+    >>> r = pf.samplers.SwissRoll().sample(1000).norm(dim=1)
+    >>> bool(r.min() >= 1 / 3) and bool(r.max() <= 1)
+    True
     """
 
     def _outline(self, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -185,10 +306,40 @@ class SwissRoll(_Planar):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkerboard(_Planar):
-    """The uniform distribution on the dark squares of a `squares` x `squares` board over [-1, 1]^2.
+    r"""The uniform distribution on the dark squares of a board over [-1, 1]^2.
 
-    The lower left square is dark. With noise sigma > 0 each square's density is a product over the
-    coordinates of (Phi((x - a) / sigma) - Phi((x - b) / sigma)) / (b - a).
+    .. math::
+
+        p(z) = \frac1K \sum_{k=1}^K \prod_{c=1}^{2}
+            \frac{\Phi\left(\frac{z_c - a_{kc}}{\sigma}\right)
+                - \Phi\left(\frac{z_c - b_{kc}}{\sigma}\right)}{b_{kc} - a_{kc}}
+
+    The dark squares are :math:`[a_{k1}, b_{k1}] \times [a_{k2}, b_{k2}]`, K of them, and the lower
+    left one is dark. :math:`\sigma` is `noise`, :math:`\Phi` the normal distribution function.
+    Without noise p is constant on the dark squares, and the score is 0 everywhere: it does not lead
+    back to the squares. The dimension is 2.
+
+    Parameters
+    ----------
+    noise : float
+        Standard deviation of a Gaussian that is added to every point, >= 0, in units of the
+        coordinates.
+    squares : int
+        Squares along each side, >= 1.
+
+    Raises
+    ------
+    TypeError
+        `noise` is no number, or `squares` no integer.
+    ValueError
+        `noise` is < 0, or `squares` < 1. `log_density` or `score`: z is not (Q, 2).
+
+    Cost: O(n) a sample, O(Q squares^2) for the density or score.
+
+    >>> board = pf.samplers.Checkerboard()
+    >>> z = torch.tensor([[-0.9, -0.9], [-0.4, -0.9]])
+    >>> board.log_density(z).exp().tolist()  # half of the area 4 is dark
+    [0.5, 0.0]
     """
 
     squares: int = 4
@@ -231,11 +382,13 @@ class Checkerboard(_Planar):
         return mass + math.log(self.squares / 2), slope / self.noise
 
     def log_density(self, z: Queries) -> Values:
-        """Return log p, shape (Q,); without noise -inf off the dark squares."""
+        """The logarithm of the density, (Q,), for z of shape (Q, 2); without noise -inf off the
+        dark squares.
+        """
         return torch.logsumexp(self._log_squares(self._strips(z)[0]), 1)
 
     def score(self, z: Queries) -> Gradients:
-        """Return grad log p, shape (Q, 2).
+        """grad log p, (Q, 2), for z of shape (Q, 2).
 
         Without noise the score is zero everywhere: it does not lead back to the squares.
         """

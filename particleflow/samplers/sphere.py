@@ -12,11 +12,33 @@ from particleflow.samplers.base import Seeded
 
 @dataclass(frozen=True, kw_only=True)
 class Sphere(Seeded):
-    """The uniform distribution on |x| = 1 in R^dim: the directions of Gaussian points.
+    r"""The uniform distribution on the unit sphere of :math:`\mathbb{R}^d`.
 
-    Student-teacher problems take their inputs from it (Chizat and Bach 2018; Arbel et al. 2019).
+    .. math::
 
-    >>> Sphere(dim=3).sample(2).norm(dim=1).round(decimals=12)
+        x = \frac{u}{\left| u \right|}, \qquad u \sim N(0, I_d)
+
+    Student-teacher problems take their inputs from it (Chizat and Bach 2018; Arbel, Korba, Salim
+    and Gretton 2019). In d = 1 it is the two points -1 and 1. It has no density with respect to
+    volume.
+
+    Parameters
+    ----------
+    dim : int
+        d >= 1, the dimension of the space around the sphere.
+
+    Raises
+    ------
+    TypeError
+        `dim` is no integer.
+    ValueError
+        `dim` is < 1.
+
+    Cost: O(n d) a sample.
+
+    Source: Muller (1959), Communications of the ACM 2.
+
+    >>> pf.samplers.Sphere(dim=3).sample(2).norm(dim=1).round(decimals=12)
     tensor([1., 1.], dtype=torch.float64)
     """
 

@@ -33,25 +33,46 @@ ROLES = ("default", "tuned", "trial")
 
 @dataclass(frozen=True)
 class Study:
-    """A comparison of contenders on tasks.
+    r"""A comparison of contenders on tasks, at equal budgets, over several seeds.
 
-    Every contender starts from the same points and sees the same target points, seed by seed. It
-    runs with its default settings and, with `tuning` > 0, with the best of so many settings. These
-    are points of a Sobol sequence in its ranges, and its default beside; they are tried on seeds
-    that are used for nothing else, and judged by the distance to held-out points.
+    .. math::
+
+        \begin{aligned}
+        \text{value} &= \frac{\text{metric}(x_{\text{end}}, y_{\text{held out}})}
+                             {\text{floor}} \\
+        \text{floor} &= \text{mean over seeds of metric}(y_{\text{fresh}}, y)
+        \end{aligned}
+
+    A flow is judged by target points that it never saw: a value of 1 is that of fresh samples. What
+    is the same for all contenders of a task:
+
+    - The start, the target that is seen, the held-out points and the fresh ones, seed by seed. So
+      differences are paired.
+    - The number of steps, and the kernel scale `problem.bandwidth` that they are given.
+    - With `tuning` > 0 the number of trials: points of a Sobol sequence in each contender's own
+      ranges, and its default beside. Trials run on seeds that are used for nothing else. The trial
+      of the least median distance to held-out points is chosen; one that diverged, failed or was
+      unstable on any seed is not.
+
+    The time step is not the same: each flow suggests its own. Nor are seconds and fits of equal
+    steps: read values at equal seconds or fits with `Result.equal` and `Result.values`, and take
+    `seconds` for quick flows. A run that fails, diverges or is unstable counts as infinite, not as
+    missing.
 
     Parameters
     ----------
-    tasks, contenders : sequences of Task, Contender
+    tasks : sequence of Task
+        Their names must differ.
+    contenders : sequence of Contender
         Their names must differ.
     seeds : int
-        The number of seeds 0, 1, ... of the comparison.
+        The number of seeds 0, 1, ... of the comparison, >= 1.
     tuning : int
         The number of trials of each contender on each task; 0 for none. Powers of 2 are spread
-        best.
+        best. More trials continue a search: the first ones stay.
     tuning_seeds : int
-        The number of seeds that each trial runs on.
-    seconds : float or None
+        The number of seeds that each trial runs on, >= 1.
+    seconds : float, optional
         A run takes the task's steps, and further ones until it has used so many seconds of the
         processor (20 times the steps at most). Contenders can then be compared at equal seconds
         where a quick one takes more steps.
@@ -60,25 +81,32 @@ class Study:
     players : bool
         Keep the trajectories of the first seed for `Result.players`.
 
-    Examples
-    --------
-    >>> import particleflow as pf
+    Raises
+    ------
+    TypeError
+        `tasks`, `contenders` or `metrics` holds something else, a number is none, or `metrics` is
+        empty.
+    ValueError
+        `tasks` or `contenders` is empty or has a name twice. `seeds` or `tuning_seeds` is < 1,
+        `tuning` < 0, or `seconds` is not > 0.
+
+    Cost: tasks x contenders x (2 seeds + tuning_seeds (tuning + 1)) runs, without tuning tasks x
+    contenders x seeds; `expected` tells the seconds.
+
+    Source: Sobol (1967) for the trials; Efron and Tibshirani (1993), chapter 13, for the intervals.
+
     >>> from particleflow.study import Contender, Range, Study, Task
-    >>> rings = Task(
-    ...     "rings", pf.samplers.Gaussian(dim=2, mean=(0, -0.3), std=0.01), pf.samplers.Rings(),
-    ...     particles=60, targets=80, steps=40,
-    ... )
-    >>> kernel = lambda problem: pf.kernels.Gaussian(problem.bandwidth)
-    >>> contenders = [
-    ...     Contender("mmd", lambda problem: pf.mmd_flow(kernel(problem))),
-    ...     Contender(
-    ...         "kale", lambda problem, lam: pf.kale_flow(kernel(problem), lam=lam),
-    ...         {"lam": Range(1e-4, 1.0, default=1e-2)},
-    ...     ),
-    ... ]
-    >>> result = Study([rings], contenders, seeds=2).run(progress=False)
-    >>> len(result.rows)
-    4
+    >>> start, target = (pf.samplers.Gaussian(mean=[m]) for m in (-2.0, 2.0))
+    >>> task = Task("blob", start, target, particles=20, targets=30, steps=10)
+    >>> def mmd(problem, width):
+    ...     return pf.mmd_flow(pf.kernels.Gaussian(width * problem.bandwidth))
+    >>> contender = Contender("mmd", mmd, {"width": Range(0.2, 5.0, default=1.0)})
+    >>> result = Study([task], [contender], seeds=2).run(progress=False)
+    >>> [row["status"] for row in result.rows]
+    ['completed', 'completed']
+    >>> found = result.interval("blob", "mmd", "default")
+    >>> bool(found.median > 1)  # 1 is that of fresh samples
+    True
     """
 
     tasks: Sequence[Task]
@@ -127,14 +155,22 @@ class Study:
     ) -> Result:
         """Run what is not in the folder yet, and return the results.
 
+        The folder holds `study.json` (digests of what the rows depend on), a file `rows/<run>.json`
+        for each run, written whole as soon as the run ends, and `rows/<run>.npz` for each
+        trajectory that is kept. A study that was stopped, or killed, goes on from there: a run
+        whose row is there is not run again, not even where its status is "failed" (remove its file
+        for that). A run that was cut short begins anew. The study may have more or fewer seeds,
+        trials, tasks or contenders then. Everything else must be as it was: each task and contender
+        by its name, `metrics`, `seconds`, `tuning_seeds` and the version of particleflow. The code
+        of `make` counts and what it closes over, code that it calls elsewhere does not.
+
         Parameters
         ----------
         jobs : int
             Processes at a time, of one thread each. 1: in this process.
-        folder : str or Path
-            Each row is written there as soon as it is made. A study that was stopped, or killed,
-            goes on from there. It may have more seeds, trials, tasks or contenders then. Without a
-            folder rows are kept in a temporary one.
+        folder : str or Path, optional
+            Made if it is missing. Without a folder rows are kept in a temporary one, as long as the
+            result lives.
         progress : bool
             Say on stderr what is to be done and how long it takes.
 
@@ -145,10 +181,15 @@ class Study:
 
         Raises
         ------
-        ValueError, TypeError
-            A contender's `make` fails on its first problem, the folder cannot be written to, or
-            holds another study's results. Nothing is run then. A run that fails later is a row with
-            the status "failed".
+        TypeError
+            `jobs` is no integer, `progress` neither True nor False, `folder` no path, or a
+            contender's `make` returns no flow. Nothing is run then.
+        ValueError
+            `jobs` is < 1. Or the folder cannot be written to, is in use by another run, or holds
+            the results of another study. Nothing is run then.
+        Exception
+            Whatever a contender's `make` raises on its first problem. A run that fails later is a
+            row with the status "failed".
         """
         _checks.count(jobs, "jobs")
         _checks.flag(progress, "progress")
@@ -262,7 +303,21 @@ class Study:
         return costs_of(self.tasks, self.contenders, self.metrics)
 
     def expected(self) -> float:
-        """Roughly the seconds of the processor that all runs take; contenders take a few steps."""
+        """Estimate the seconds of the processor that all runs take.
+
+        Each contender takes 15 steps on the first task, twice, to measure it. Other tasks are taken
+        to cost more by the number of their pairs of points.
+
+        Returns
+        -------
+        float
+            Seconds, rough; divide them by the number of `jobs`.
+
+        Raises
+        ------
+        Exception
+            Whatever a contender's `make` raises.
+        """
         runs = {"default": self.seeds}
         if self.tuning:
             runs |= {"tuned": self.seeds, "trial": self.tuning_seeds * (self.tuning + 1)}
@@ -293,7 +348,9 @@ class Study:
         )
 
     def claims(self) -> dict[str, dict[str, str]]:
-        """What the rows depend on: digests by kind and name, which `Store.claim` compares."""
+        """What the rows depend on: digests by kind and name; a folder whose digests differ is
+        refused.
+        """
         return {
             "task": {task.name: digests.of_task(task) for task in self.tasks},
             "contender": {one.name: digests.of_contender(one) for one in self.contenders},

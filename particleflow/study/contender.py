@@ -15,9 +15,37 @@ from particleflow.study.task import Problem
 
 @dataclass(frozen=True)
 class Range:
-    """A hyper-parameter between two numbers, on a logarithmic scale unless `linear`.
+    r"""A hyper-parameter between two numbers, on a logarithmic scale unless it is linear.
 
-    `default` is the value of the untuned contender.
+    .. math::
+
+        \text{at}(s) = \text{low} \left( \frac{\text{high}}{\text{low}} \right)^{s}
+        \quad \text{or} \quad
+        \text{low} + s\,(\text{high} - \text{low}), \qquad 0 \le s \le 1
+
+    Tuning takes values at shares s of the scale that are spread evenly, to 4 digits.
+
+    Parameters
+    ----------
+    low : float
+        The least value, > 0 on a logarithmic scale.
+    high : float
+        The largest value.
+    default : float
+        The value of the untuned contender. It may lie outside of the range.
+    linear : bool
+        Take a linear scale, for parameters that may be 0 or negative.
+
+    Raises
+    ------
+    TypeError
+        `low`, `high` or `default` is no number.
+    ValueError
+        One of them is not finite, `low` is not less than `high`, or not > 0 on a logarithmic scale.
+
+    >>> from particleflow.study import Range
+    >>> Range(0.01, 1.0, default=0.1).at(0.5)  # the geometric mean
+    0.1
     """
 
     low: float
@@ -47,7 +75,7 @@ class Range:
         return float(f"{value:.4g}")
 
     def share(self, value: float) -> float:
-        """The inverse of `at`."""
+        """The share of the scale at which a value lies: the inverse of `at`."""
         if self.linear:
             return (value - self.low) / (self.high - self.low)
         return math.log(value / self.low) / math.log(self.high / self.low)
@@ -55,7 +83,33 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """A hyper-parameter that is one of a few values: numbers, words or truth values."""
+    r"""A hyper-parameter that is one of a few values: numbers, words or truth values.
+
+    .. math::
+
+        \text{at}(s) = \text{values}_{\lfloor s K \rfloor}, \qquad 0 \le s < 1
+
+    K is the number of values: each has an equal part of the scale that tuning spreads its trials
+    over.
+
+    Parameters
+    ----------
+    values : sequence of str, float or bool
+        The values that may be tried.
+    default : str, float or bool
+        The value of the untuned contender, one of them.
+
+    Raises
+    ------
+    TypeError
+        `values` is not several.
+    ValueError
+        `default` is none of `values`.
+
+    >>> from particleflow.study import Choice
+    >>> [Choice(["sgd", "adam"], default="adam").at(share) for share in (0.2, 0.7)]
+    ['sgd', 'adam']
+    """
 
     values: Sequence[str | float | bool]
     default: str | float | bool
@@ -84,7 +138,23 @@ STEPPING = Range(0.125, 8.0, 1.0)
 
 @dataclass(frozen=True)
 class Setup:
-    """A flow with a dt or an integrator of its own. Without dt the flow suggests one."""
+    """A flow with a dt or an integrator of its own: what a contender's `make` may return.
+
+    Parameters
+    ----------
+    flow : Flow
+        The flow.
+    dt : float, optional
+        The step, in units of the flow's time. Left out, the flow suggests one for its problem, as
+        `pf.suggest_dt` does. In either case tuning multiplies it by the parameter "dt".
+    integrator : Integrator, optional
+        How steps are made; by default Euler's.
+
+    >>> from particleflow.study import Setup
+    >>> flow = pf.mmd_flow(pf.kernels.Gaussian(0.2))
+    >>> Setup(flow, dt=0.1, integrator=pf.Heun()).dt
+    0.1
+    """
 
     flow: Flow
     dt: float | None = None
@@ -93,7 +163,11 @@ class Setup:
 
 @dataclass(frozen=True)
 class Contender:
-    """A flow that is built for a problem.
+    """A flow that is built for a problem, and the ranges of its hyper-parameters.
+
+    A contender is a recipe: `make` is called anew for each seed and each setting, so that widths
+    and noise may follow the problem's scale. Its time step is the one that the flow suggests, times
+    the parameter "dt" between 1/8 and 8, which tuning tries with the others.
 
     Parameters
     ----------
@@ -102,13 +176,29 @@ class Contender:
     make : function
         `make(problem, **settings)` returns a `Flow`, or a `Setup`. `problem` has the clouds x0 and
         target, the task's kernel scale `bandwidth`, the target's `spread`, and `steps`. `settings`
-        are the parameters, by name.
+        are the parameters, by name, without "dt".
     parameters : mapping of name to Range or Choice
         The hyper-parameters. Those in units of length are best given in bandwidths of the task.
     title : str
         One line, as in reports.
-    stepping : Range or None
+    stepping : Range, optional
         Multiples of the suggested dt, the parameter called "dt". None: tuning leaves dt alone.
+
+    Raises
+    ------
+    TypeError
+        `name` is no text, `make` no function, or `parameters` no mapping to ranges and choices.
+    ValueError
+        `parameters` holds "dt", which `stepping` is for.
+
+    >>> from particleflow.study import Contender, Range
+    >>> def kale(problem, lam):
+    ...     return pf.kale_flow(pf.kernels.Gaussian(problem.bandwidth), lam=lam)
+    >>> contender = Contender("kale", kale, {"lam": Range(1e-4, 1.0, default=1e-2)})
+    >>> contender.default
+    {'lam': 0.01, 'dt': 1.0}
+    >>> contender.at({"lam": 0.1}).name
+    'kale lam=0.1'
     """
 
     name: str
@@ -155,6 +245,16 @@ class Contender:
     def at(self, settings: Settings) -> Contender:
         """The same contender with other defaults, and a name that tells them: "kale lam=0.01".
 
+        Parameters
+        ----------
+        settings : mapping of name to value
+            Parameters of this contender, "dt" among them.
+
+        Returns
+        -------
+        Contender
+            It is another one of a study, beside the first.
+
         Raises
         ------
         ValueError
@@ -179,10 +279,22 @@ class Contender:
     def build(self, problem: Problem, settings: Settings) -> Setup:
         """The flow for a problem, with its dt.
 
+        Parameters
+        ----------
+        problem : Problem
+            A draw of a task.
+        settings : mapping of name to value
+            A value for each of `parameters`, and for "dt" or 1.
+
+        Returns
+        -------
+        Setup
+            Its `dt` is a number: the one of `make`, or the suggested one, times settings["dt"].
+
         Raises
         ------
         TypeError
-            `make` returned something else.
+            `make` returned something else than a flow.
         """
         made = self.make(problem, **{name: settings[name] for name in self.parameters})
         setup = made if isinstance(made, Setup) else Setup(made)

@@ -26,7 +26,11 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Result(Rows):
-    """The rows of a study, in words and numbers.
+    """The rows of a study, which show, draw and save themselves.
+
+    `Study.run` and `Result.load` make it; printed, it is its `table`. Methods that take `role` mean
+    "default", the untuned settings, "tuned", or "trial"; left out, it is "tuned" where there was
+    tuning.
 
     Attributes
     ----------
@@ -41,6 +45,8 @@ class Result(Rows):
         each metric to the target seen ("W2") and to points never seen ("W2 held out").
     interrupted : bool
         Ctrl-C left out the rest.
+    folder : Path or None
+        Where the rows lie, and with them the trajectories that were kept.
     """
 
     folder: Path | None = None
@@ -61,10 +67,24 @@ class Result(Rows):
         return self.table()
 
     def table(self, *, role: str | None = None, markdown: bool = False) -> str:
-        """W2 to points never seen, over its floor, at the end: a line a task, a column a contender.
+        """Tabulate the metric to points never seen, over its floor: a line a task, a column a
+        contender.
 
-        The medians over seeds, with bootstrap intervals of 95 %. * marks the best of a task and
-        those that cannot be told from it.
+        Each entry is the median over seeds of the values at the task's last step, with its
+        bootstrap interval of 95 %. * marks the best of a task and those that cannot be told from
+        it.
+
+        Parameters
+        ----------
+        role : str, optional
+            "default" or "tuned"; by default "tuned" where there was tuning.
+        markdown : bool
+            Write a table in Markdown instead of aligned columns.
+
+        Returns
+        -------
+        str
+            The table, of several lines.
         """
         role = role or self.role
         heads = ["task", f"floor of {self.metric}", *self.contenders]
@@ -79,11 +99,18 @@ class Result(Rows):
         return aligned(heads, lines, markdown=markdown)
 
     def records(self) -> list[dict[str, Any]]:
-        """A flat record for each run: settings and metrics in columns of their own."""
+        """A flat dict for each run: settings and metrics, at the start and the end, in entries of
+        their own.
+        """
         return [flat(row) for row in self.rows]
 
     def frame(self) -> Any:
-        """The records as a pandas DataFrame.
+        """The records as a pandas DataFrame, a row a run.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As `records`.
 
         Raises
         ------
@@ -106,9 +133,37 @@ class Result(Rows):
         tasks: Sequence[str] | None = None,
         role: str | None = None,
     ) -> Figure:
-        """Draw the metric over its floor: a panel a task, the median and a band a contender.
+        """Draw the metric to points never seen, over its floor: a panel a task, a curve a
+        contender.
 
-        `against` is "steps", "time", "seconds" or "fits".
+        The curve is the median over seeds, the band reaches from the 10 % to the 90 % quantile,
+        both on a logarithmic scale. A line at 1 is the floor. Failed runs count as infinite.
+
+        Parameters
+        ----------
+        file : str or Path, optional
+            Where to write it, .png .pdf .svg ...; returned unwritten otherwise.
+        against : str
+            "steps", "time" (of the flow), "seconds" (of the processor) or "fits".
+        tasks : sequence of str, optional
+            Names of tasks; by default all.
+        role : str, optional
+            "default" or "tuned"; by default "tuned" where there was tuning.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure, written or not.
+
+        Raises
+        ------
+        ValueError
+            `against` is another word, `tasks` names none of the study, or `file` has an unknown
+            suffix.
+        TypeError
+            `tasks` is not several, or `file` no path.
+        OSError
+            The file cannot be written.
         """
         from particleflow.study.drawing import curves
 
@@ -140,17 +195,23 @@ class Result(Rows):
         ----------
         file : str or Path
             Ends in .html.
-        truth : list of dict
+        truth : list of dict, optional
             Statements: name, words, source, number (as stated), low, high (the stated range; None
             for an open end), seeds, values (one for each seed), verdict, note, command, section.
             Those whose verdict is "holds" count as reproduced. Sections are folded where all hold.
-        speed : list of dict
+        speed : list of dict, optional
             Measured times: backend, d, N, ms (a step).
-        players : mapping of task to path
+        players : mapping of task to path, optional
             Links, relative to the page.
         title : str
+            The heading of the page.
         command : str
             What made these results, for the banner.
+
+        Returns
+        -------
+        Path
+            The file that was written.
 
         Raises
         ------
@@ -166,7 +227,22 @@ class Result(Rows):
     def players(self, folder: str | Path) -> list[Path]:
         """Write a player for each task: all contenders in step, from the first seed.
 
-        Returns their paths, <folder>/<task>.html. Tasks without a kept trajectory are left out.
+        Parameters
+        ----------
+        folder : str or Path
+            Made if it is missing. The pages are <folder>/<task>.html.
+
+        Returns
+        -------
+        list of Path
+            The pages that were written. Tasks without a kept trajectory are left out.
+
+        Raises
+        ------
+        TypeError
+            `folder` is no path.
+        OSError
+            A page cannot be written.
         """
         from particleflow.plotting import player
         from particleflow.study.store import filename
@@ -189,7 +265,21 @@ class Result(Rows):
         return written
 
     def trajectories(self, task: str, role: str | None = None) -> dict[str, Trajectory]:
-        """The trajectories of a task that were kept, by contender: those of the first seed."""
+        """Read the trajectories of a task that were kept, by contender: those of the first seed.
+
+        Parameters
+        ----------
+        task : str
+            The name of a task.
+        role : str, optional
+            "default" or "tuned"; by default "tuned" where there was tuning.
+
+        Returns
+        -------
+        dict of name to Trajectory
+            Contenders without one are left out: `players` was False, the folder is gone, or this
+            result was read from another place than the folder of the run.
+        """
         found = {}
         for row in self.rows:
             kept = row.get("trajectory")
@@ -200,7 +290,27 @@ class Result(Rows):
         return found
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write results.json (all of it), results.csv (a line a run) and results.md (the table)."""
+        """Write results.json (all of it), results.csv (a line a run) and results.md (the table).
+
+        Trajectories stay in the folder of the run.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Made if it is missing.
+
+        Returns
+        -------
+        list of Path
+            The three files.
+
+        Raises
+        ------
+        TypeError
+            `folder` is no path.
+        OSError
+            A file cannot be written.
+        """
         place = _checks.path(folder, "folder", "out/study")
         place.mkdir(parents=True, exist_ok=True)
         files = {
@@ -224,12 +334,24 @@ class Result(Rows):
 
     @classmethod
     def load(cls, file: str | Path) -> Result:
-        """Read a results.json.
+        """Read a results.json that `save` wrote.
+
+        Parameters
+        ----------
+        file : str or Path
+            The file results.json.
+
+        Returns
+        -------
+        Result
+            With the rows of the one that was saved; of trials the ends of their curves only.
 
         Raises
         ------
         ValueError
             It is another file.
+        OSError
+            It cannot be read.
         """
         path = _checks.path(file, "file", "out/study/results.json")
         try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from particleflow import _checks
 from particleflow.study.cell import held_out
 from particleflow.study.readings import UNSOUND, reached
 from particleflow.study.statistics import Interval, interval, paired
@@ -44,15 +45,32 @@ class Rows:
         return "tuned" if any(row["role"] == "tuned" for row in self.rows) else "default"
 
     def of(self, task: str, contender: str, role: str) -> list[Mapping[str, Any]]:
-        """The rows of a contender on a task, by seed."""
+        """The rows of a contender on a task in one role, by seed; none where a name is unknown."""
         return list(self._sorted.get((task, contender, role), ()))
 
     def steps(self, task: str) -> float:
-        """The number of steps of a task."""
+        """The number of steps of a task; ValueError where the study has no such task."""
+        if task not in self.tasks:
+            raise ValueError(
+                f"`task` must be one of {', '.join(self.tasks)}, got {_checks.said(task)}"
+            )
         return next(float(one["steps"]) for one in self.study["tasks"] if one["name"] == task)
 
     def floor(self, task: str, metric: str | None = None) -> float | None:
-        """The metric between fresh samples of the target's sizes: its mean over all seeds."""
+        """The metric between fresh samples of the target's sizes: its mean over all seeds.
+
+        Parameters
+        ----------
+        task : str
+            The name of a task.
+        metric : str, optional
+            The name of a metric; by default the one that ranks.
+
+        Returns
+        -------
+        float or None
+            In the metric's unit. None where no run of the task was measured.
+        """
         name = metric or self.metric
         values = {
             row["seed"]: row["floor"][name]
@@ -73,12 +91,41 @@ class Rows:
         seen: bool = False,
         metric: str | None = None,
     ) -> dict[int, float]:
-        """The metric over its floor, by seed. A failed, diverged or unstable run is infinite.
+        r"""The metric over its floor, by seed. A failed, diverged or unstable run is infinite.
+
+        .. math::
+
+            \text{values}[\text{seed}] = \frac{\text{metric}(x, y_{\text{held out}})}
+                                              {\text{floor}}
 
         The particles are compared with target points that the flow never saw: fresh samples of the
-        target would have 1. With `seen` they are compared with the points that the flow saw, which
-        a flow may fit better than fresh samples do. `at` = ("seconds", 0.5) reads the curve there;
-        without it the task's last step counts.
+        target would have 1.
+
+        Parameters
+        ----------
+        task, contender : str
+            Their names.
+        role : str
+            "default", "tuned" or "trial".
+        at : (str, float), optional
+            ("seconds", 0.5) reads the curve there, by linear interpolation between records;
+            "steps", "time" and "fits" are the other abscissas. Beyond its end a curve keeps its
+            last value. Left out, the task's last step counts.
+        seen : bool
+            Compare with the points that the flow saw instead, which a flow may fit better than
+            fresh samples do.
+        metric : str, optional
+            The name of a metric; by default the one that ranks.
+
+        Returns
+        -------
+        dict of int to float
+            A value for each seed; empty where the contender has no run in this role.
+
+        Raises
+        ------
+        ValueError
+            The study has no such task.
         """
         name = metric or self.metric
         floor = self.floor(task, name) or 1.0
@@ -90,7 +137,9 @@ class Rows:
         }
 
     def trials(self, task: str, contender: str) -> list[tuple[Mapping[str, Any], float]]:
-        """The settings that were tried, and the metric over its floor to points never seen."""
+        """The settings that were tried, and the metric over its floor to points never seen, for
+        each trial.
+        """
         floor, place = self.floor(task) or 1.0, ("steps", self.steps(task))
         return [
             (row["settings"], reached(row, held_out(self.metric), *place) / floor)
@@ -98,9 +147,23 @@ class Rows:
         ]
 
     def equal(self, task: str, against: str, role: str | None = None) -> float:
-        """The most of "steps", "seconds" or "fits" that every contender has used.
+        """The most of "steps", "time", "seconds" or "fits" that every contender has used on a task.
 
         It is the least of their medians; contenders without a sound run do not count.
+
+        Parameters
+        ----------
+        task : str
+            The name of a task.
+        against : str
+            What is to be equal.
+        role : str, optional
+            "default" or "tuned"; by default "tuned" where there was tuning.
+
+        Returns
+        -------
+        float
+            Pass it on as `at`, e.g. ("seconds", equal). nan where no run was sound.
         """
         ends = []
         for contender in self.contenders:
@@ -114,13 +177,45 @@ class Rows:
         return min(ends, default=math.nan)
 
     def interval(self, task: str, contender: str, role: str, **how: Any) -> Interval:
-        """The median of `values` over seeds, with its bootstrap interval."""
+        """The median of `values` over seeds, with its bootstrap interval.
+
+        Parameters
+        ----------
+        task, contender, role : str
+            As for `values`.
+        how
+            Further arguments of `values`.
+
+        Returns
+        -------
+        Interval
+            In floors: 1 is that of fresh samples.
+        """
         return interval([*self.values(task, contender, role, **how).values()])
 
     def difference(
         self, task: str, one: str, other: str, role: str | None = None, **how: Any
     ) -> Interval:
-        """The paired difference of two contenders in `values`, in floors."""
+        """The median of the paired difference of two contenders in `values`, with its bootstrap
+        interval.
+
+        Both had the same start and the same target of each seed, so what a draw does to both does
+        not count. Where both failed, the difference is 0.
+
+        Parameters
+        ----------
+        task, one, other : str
+            The difference is `one` - `other`: negative where `one` is nearer to the target.
+        role : str, optional
+            "default" or "tuned"; by default "tuned" where there was tuning.
+        how
+            Further arguments of `values`.
+
+        Returns
+        -------
+        Interval
+            In floors.
+        """
         role = role or self.role
         return paired(self.values(task, one, role, **how), self.values(task, other, role, **how))
 
@@ -128,7 +223,21 @@ class Rows:
         """The contender of the least median, and those that cannot be told from it.
 
         A contender cannot be told from the best where the interval of their paired difference holds
-        0. `how` is that of `values`.
+        0.
+
+        Parameters
+        ----------
+        task : str
+            The name of a task.
+        role : str, optional
+            "default" or "tuned"; by default "tuned" where there was tuning.
+        how
+            Further arguments of `values`.
+
+        Returns
+        -------
+        list of str
+            The best first; empty where no contender has a finite median.
         """
         role = role or self.role
         medians = {name: self.interval(task, name, role, **how) for name in self.contenders}

@@ -16,7 +16,25 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """The median of some values, and its bootstrap interval of 95 %."""
+    r"""The median of some values over seeds, and its bootstrap interval of 95 %; as text "1.2 (1.1
+    to 1.4)".
+
+    .. math::
+
+        [\, q_{0.025},\; q_{0.975} \,] \text{ of the medians of 2000 resamples}
+
+    Of ten to thirty normal values it covers the true median in about 90 to 93 % of all cases, a
+    little less than its name says. An infinite value stands for a run that failed.
+
+    Attributes
+    ----------
+    median : float
+        The median; nan of no values.
+    low, high : float
+        The ends of the interval.
+    count : int
+        The number of values, those that are nan left out.
+    """
 
     median: float
     low: float

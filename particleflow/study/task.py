@@ -26,24 +26,30 @@ STEPS = 500
 
 @dataclass(frozen=True)
 class Problem:
-    """One draw of a task.
+    """One draw of a task, which a contender's `make` is given.
 
     Attributes
     ----------
-    x0 : (N, d)
+    x0 : (N, d) tensor
         The start.
-    target : (M, d)
+    target : (M, d) tensor
         The target sample that the flow sees.
-    held_out : (M, d)
+    held_out : (M, d) tensor
         A target sample that the flow never sees.
-    fresh : (N, d)
+    fresh : (N, d) tensor
         As many target points as particles. Their distance to `target` is the floor: no flow can be
         expected to end nearer.
     steps : int
         The number of steps, for schedules that end with the run.
     seed : int
+        The seed of the draw, and of the run's random numbers.
     given_bandwidth : float or None
         The task's kernel scale, if it has one.
+    bandwidth : float
+        The kernel scale: `given_bandwidth`, or `kernels.default_bandwidth` of `target`; in units of
+        the coordinates.
+    spread : float
+        The standard deviation of `target`: the root of its mean variance.
     """
 
     x0: Float[Tensor, "N d"]
@@ -71,24 +77,49 @@ class Problem:
 class Task:
     """A start, a target, and the sizes of a run.
 
+    Each seed draws a `Problem` anew: N points of the start, and three independent samples of the
+    target, one that the flow sees, one held out, and one for the floor. Equal seeds draw equal
+    points, whatever the contender: differences of contenders are paired.
+
     Parameters
     ----------
     name : str
         Short, as in tables.
-    start, target : Sampler
-        The distributions. Each seed draws them anew. Equal seeds draw equal points, whatever the
-        contender: differences of contenders are paired.
+    start : Sampler
+        The distribution of the particles at time 0.
+    target : Sampler
+        The distribution to be reached. A data set needs 2 M + N rows: a row is in at most one of
+        the three samples.
     title : str
         One line, as in reports.
-    particles, targets : int
-        N and M.
-    bandwidth : float
-        The kernel scale that every contender is given. By default `kernels.default_bandwidth` of
-        each target sample.
+    particles : int
+        N >= 1.
+    targets : int
+        M >= 1; the default differs from that of `particles`.
+    bandwidth : float, optional
+        The kernel scale that every contender is given, > 0, in units of the coordinates. By default
+        `kernels.default_bandwidth` of each target sample.
     steps : int
-        The number of steps of a run.
-    as_images : (height, width)
+        The number of steps of a run, >= 1.
+    as_images : (height, width), optional
         The points are pictures of so many pixels, and players show them so.
+
+    Raises
+    ------
+    TypeError
+        `name` is no text, `start` or `target` no sampler, or a number is none.
+    ValueError
+        `start` and `target` differ in dimension, `particles`, `targets` or `steps` is < 1, or
+        `bandwidth` is not > 0.
+
+    Cost: a draw takes one sample of N points of the start and one of 2 M + N points of the target.
+
+    >>> from particleflow.study import Task
+    >>> start, target = pf.samplers.Gaussian(dim=2), pf.samplers.Rings()
+    >>> task = Task("rings", start, target, particles=20, targets=30)
+    >>> problem = task.draw(seed=0)
+    >>> len(problem.x0), len(problem.target), len(problem.held_out), len(problem.fresh)
+    (20, 30, 30, 20)
     """
 
     name: str
@@ -123,6 +154,21 @@ class Task:
         """Draw a problem as a pure function of the seed.
 
         The target samples are independent. A row of a data set is in at most one of them.
+
+        Parameters
+        ----------
+        seed : int
+            >= 0.
+
+        Returns
+        -------
+        Problem
+            The start and three target samples, in float64.
+
+        Raises
+        ------
+        ValueError
+            The target is a data set of fewer than 2 M + N rows.
         """
         streams, (n, m) = Draws(seed), (self.particles, self.targets)
         if isinstance(self.target, Rows) and len(self.target) < 2 * m + n:

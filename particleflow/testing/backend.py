@@ -42,9 +42,9 @@ def check_backend(
     *,
     rtol: float | None = None,
 ) -> None:
-    """Check every clause of a backend's contract.
+    r"""Check every clause of a backend's contract; a broken one raises AssertionError.
 
-    Nothing is returned. A broken clause raises AssertionError with its name and the remedy.
+    The sums are those of :math:`v(z) = \sum_j w_j k(z, x_j)`, compared with plain numpy.
 
     - sources(kernel, points).field(w) has `value`, `grad`, `value_and_grad` and `laplacian`. They
       are right for N != Q, for one point, for one query, and for w (N,) and (N, K) of both signs.
@@ -67,9 +67,13 @@ def check_backend(
     Parameters
     ----------
     backend : PairwiseSum
-    kernel, dim, dtype
-        The kernel, the dimension and the dtype of the points. Run the check for each that you mean
-        to use. Points have deviations of 1.
+        The part to be checked, an instance.
+    kernel : Kernel
+        The kernel of the sums. Run the check for each that you mean to use.
+    dim : int
+        The dimension of the points, whose deviations are 1.
+    dtype : torch.dtype
+        The dtype of the points.
     rtol : float, optional
         The error allowed of a backend that approximates, relative to the largest sum of absolute
         terms of any row. Left out, only rounding is allowed, relative to each row's own terms:
@@ -78,10 +82,12 @@ def check_backend(
     Raises
     ------
     AssertionError
-        A clause is broken.
+        A clause is broken. The message names it, what came, and the remedy.
 
-    >>> from particleflow.pairwise import Dense
-    >>> check_backend(Dense())
+    Cost: 0.1 s for `Dense`; more where a backend compiles.
+
+    >>> backend = pf.pairwise.Dense()
+    >>> pf.testing.check_backend(backend, pf.kernels.Gaussian(0.5), dim=3)
     """
     contract = Contract("a sum over pairs", backend)
     what = f"the class {backend.__name__}" if isinstance(backend, type) else type(backend).__name__

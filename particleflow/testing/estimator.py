@@ -43,9 +43,7 @@ PURE = (
 def check_estimator(
     estimator: Estimator, *, dim: int = 2, dtype: torch.dtype = torch.float64
 ) -> None:
-    """Check every clause of an estimator's contract.
-
-    Nothing is returned. A broken clause raises AssertionError with its name and the remedy.
+    r"""Check every clause of an estimator's contract; a broken one raises AssertionError.
 
     - `deterministic`, `log_ratio` and `needs_target` are True or False, and so is `smooth_witness`
       where it is declared. `energy_slope` is a number or None. `in_flow()`, where there is one,
@@ -62,8 +60,8 @@ def check_estimator(
       needs to go on with the same bits.
     - The masses of the particles count. Equal masses that are written out change nothing. Unequal
       masses change the fit, or are refused.
-    - `Fit.value` is a number or None. With an `energy_slope` c, its gradient in x_i is
-      -m_i c grad w(x_i), what a `Wrapping` chooses from the clouds being held.
+    - `Fit.value` is a number or None. With an `energy_slope` c, its gradient in :math:`x_i` is
+      :math:`-m_i\, c\, \nabla w(x_i)`, what a `Wrapping` chooses from the clouds being held.
     - `Fit.promise` is a `Promise` or None.
     - The fit converges on a problem as small as this one.
 
@@ -72,14 +70,21 @@ def check_estimator(
     estimator : Estimator
         The check fits it to 26 particles and 37 target samples with deviations of about 1: pass an
         estimator whose bandwidths and steps suit these.
-    dim, dtype : int, torch.dtype
-        The dimension and the dtype of the clouds. Run the check for each that you mean to use. In
-        float32 gradients are not compared with differences.
+    dim : int
+        The dimension of the clouds. Run the check for each that you mean to use.
+    dtype : torch.dtype
+        The dtype of the clouds. In float32 gradients are not compared with differences.
 
     Raises
     ------
     AssertionError
-        A clause is broken.
+        A clause is broken. The message names it, what came, and the remedy.
+
+    Cost: some thirty fits of 26 particles: 0.05 s for MMD, 0.15 s for KALE, seconds where networks
+    are trained.
+
+    >>> kernel = pf.kernels.Gaussian(1.0)
+    >>> pf.testing.check_estimator(pf.estimators.MMD(kernel), dim=3)
     """
     contract = Contract("an estimator", estimator)
     _declarations(contract, estimator)

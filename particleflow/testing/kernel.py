@@ -41,12 +41,12 @@ LOGARITHMS = ("log_profile", "log_slope")
 
 
 def check_kernel(kernel: Kernel | Callable[[Tensor], Tensor], *, definite: bool = True) -> None:
-    """Check every clause of a kernel's contract.
+    r"""Check every clause of a kernel's contract; a broken one raises AssertionError.
 
-    Nothing is returned. A broken clause raises AssertionError with its name and the remedy.
+    With :math:`k(z, y) = \text{profile}(s)` and s = |z - y|^2:
 
-    - `profile`, `slope` and `curvature` map s = |z - y|^2 elementwise, for any shape of s. They
-      keep the dtype and the device of s, and do not change s.
+    - `profile`, `slope` and `curvature` map s elementwise, for any shape of s. They keep the dtype
+      and the device of s, and do not change s.
     - All three are finite for s >= 0, also at s = 0. slope = d profile / ds and
       curvature = d slope / ds.
     - If the kernel has `log_profile` and `log_slope`: profile > 0. log_profile is its logarithm,
@@ -62,6 +62,7 @@ def check_kernel(kernel: Kernel | Callable[[Tensor], Tensor], *, definite: bool 
     Parameters
     ----------
     kernel : Kernel, or callable of the squared distance
+        The part to be checked, an instance.
     definite : bool
         False leaves out the clause about Gram matrices, which density estimates do not need. MMD^2,
         KALE and Nystroem sums need it.
@@ -69,9 +70,14 @@ def check_kernel(kernel: Kernel | Callable[[Tensor], Tensor], *, definite: bool 
     Raises
     ------
     AssertionError
-        A clause is broken.
+        A clause is broken. The message names it, what came, and the remedy.
 
-    >>> check_kernel(lambda s: 1 / (1 + s))
+    Cost: about 0.02 s.
+
+    >>> pf.testing.check_kernel(lambda s: 1 / (1 + s))
+    >>> pf.testing.check_kernel(lambda s: s)  # the sign is wrong
+    Traceback (most recent call last):
+    AssertionError: ...a Gram matrix must be positive semidefinite...
     """
     made = Radial(kernel) if callable(kernel) and not isinstance(kernel, (Kernel, type)) else kernel
     contract = Contract("a kernel", kernel)

@@ -34,9 +34,7 @@ DRAW = "draw all numbers from numpy.random.default_rng(seed)"
 
 
 def check_sampler(sampler: Sampler, *, mean: Any = None, cov: Any = None) -> None:
-    """Check every clause of a sampler's contract.
-
-    Nothing is returned. A broken clause raises AssertionError with its name and the remedy.
+    r"""Check every clause of a sampler's contract; a broken one raises AssertionError.
 
     - `dim` is an integer >= 1. sample(n, seed=) is a fresh, finite (n, dim) tensor, float64 on the
       CPU unless another dtype or device is given.
@@ -45,21 +43,34 @@ def check_sampler(sampler: Sampler, *, mean: Any = None, cov: Any = None) -> Non
     - A float32 sample is the float64 sample of the same seed, rounded.
     - An n below 1, a negative seed, and a dtype other than float32 and float64 are refused.
     - If the sampler has `log_density` and `score`: they return (Q,) and (Q, d), and the score is
-      the gradient of the log density. The density is > 0 at samples. In up to three dimensions it
+      :math:`\nabla \log p`. The density is > 0 at samples. In up to three dimensions it
       integrates to one. (This clause cannot judge a density that is 0 in one place and infinite in
       the next.)
 
     Parameters
     ----------
     sampler : Sampler
-    mean, cov : (dim,), (dim, dim), optional
-        The known moments. The moments of 2000 points must agree with them within six standard
-        errors.
+        The part to be checked, an instance.
+    mean : (dim,) numbers, optional
+        The known mean. That of 2000 points must agree with it within six standard errors.
+    cov : (dim, dim) numbers, optional
+        The known covariance, checked in the same way.
 
     Raises
     ------
     AssertionError
-        A clause is broken.
+        A clause is broken. The message names it, what came, and the remedy.
+
+    Cost: under 0.1 s for a Gaussian; some samples of up to 2000 points.
+
+    >>> pf.testing.check_sampler(pf.samplers.Gaussian(dim=2, std=0.5), mean=[0, 0])
+    >>> class Dice:
+    ...     dim = 1
+    ...     def sample(self, n, *, seed=0, dtype=None, device=None):
+    ...         return torch.rand(n, 1, dtype=dtype or torch.float64)
+    >>> pf.testing.check_sampler(Dice())
+    Traceback (most recent call last):
+    AssertionError: ...sample must leave global random states alone, got a changed...
     """
     contract = Contract("a sampler", sampler)
     what = f"the class {sampler.__name__}" if isinstance(sampler, type) else type(sampler).__name__

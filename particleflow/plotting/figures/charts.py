@@ -62,12 +62,12 @@ def curves(
 ) -> Figure:
     """Draw each metric, and each flow's own divergence estimate, against the number of steps.
 
-    There is one panel for each metric and one curve for each name. Several runs of one name, e.g.
-    of several seeds, are a median in a band from the 10 % to the 90 % quantile. The abscissa is the
-    step, not the time, since each flow has its own time unit. The axis is named by the metric's
-    label, or by its key in `Trajectory.metrics`. The axis is logarithmic where the values span more
-    than a decade and at least nine tenths of them are positive; the others, rounding about zero,
-    are then left out. A cross marks where a run ended early, with its status.
+    There is one panel for each metric and one curve for each name, in any dimension. Several runs
+    of one name, e.g. of several seeds, are a median in a band from the 10 % to the 90 % quantile.
+    The abscissa is the step, not the time, since each flow has its own time unit. The axis is named
+    by the metric's label, or by its key in `Trajectory.metrics`. The axis is logarithmic where the
+    values span more than a decade and at least nine tenths of them are positive; the others,
+    rounding about zero, are then left out. A cross marks where a run ended early, with its status.
 
     Energies of different flows are different functionals. They are shown over their values at the
     start where these are positive, and as they are otherwise; the axis says which.
@@ -78,28 +78,46 @@ def curves(
     Parameters
     ----------
     paths : Trajectory, or mapping of name to Trajectory or to several of them
+        The runs; a name stands at the end of its line.
     file : str or Path, optional
         Where to write it, .png .pdf .svg ...; returned unwritten otherwise.
-    metrics : sequence of str
+    metrics : sequence of str, optional
         The panels: keys of `Trajectory.metrics`, and "energy". All by default.
-    ax : Axes, or several
+    ax : Axes, or several, optional
         Draw into these axes of your own figure, one for each panel.
     title : str
         Stands above the picture.
     dark : bool
         A dark ground, for slides.
-    size : float
+    size : float, optional
         Width of the figure, in inches. By default a panel is 3.3 inches wide.
     dpi : int
         Pixels per inch.
 
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A notebook shows it. With `ax` it is the figure of these axes.
+
     Raises
     ------
-    TypeError, ValueError
-        No runs, runs in different spaces, a metric that no run has, an unknown kind of file, as
-        many axes as there are not panels.
+    TypeError
+        `paths` is no Trajectory and no mapping to them, or an option has another type.
+    ValueError
+        There is no run, the runs have different dimensions, no run has one of `metrics`, `file` has
+        an unknown suffix, or `ax` has not as many axes as there are panels.
     OSError
-        The file cannot be written.
+        The file cannot be written, or its folder does not exist.
+
+    Cost: about 0.1 s, and up to 0.5 s for the floor of a distance between clouds of 1000 points.
+
+    >>> x0 = pf.samplers.Gaussian(dim=2, std=0.1).sample(30, seed=0)
+    >>> y = pf.samplers.Rings().sample(40, seed=1)
+    >>> flow = pf.mmd_flow(pf.kernels.Gaussian(0.2))
+    >>> path = pf.simulate(flow, x0, y, steps=20, metrics={"W2": pf.metrics.W2()})
+    >>> figure = pf.plotting.curves({"MMD flow": path}, "curves.svg")
+    >>> [panel.get_ylabel() for panel in figure.axes]
+    ['W2 (root)', 'energy']
     """
     groups = grouped(paths)
     path = None if file is None else picture(file)

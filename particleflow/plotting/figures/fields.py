@@ -66,22 +66,23 @@ def field(
     size: float | None = None,
     dpi: int = DPI,
 ) -> Figure:
-    """Draw what moves the particles at one record: the witness w and the velocity v.
+    r"""Draw what moves the particles at one record: the witness w and the velocity v, in d <= 2.
+
+    .. math::
+
+        v(z) = \text{slope}(w(z)) \, \nabla w(z)
 
     The estimator of `flow` is fitted anew to the recorded particles and the recorded target, as in
-    the run; an estimator that is trained begins anew. Then
+    the run; an estimator that is trained begins anew. Then w and v are evaluated on a grid, without
+    noise injection and diffusion.
 
-        v(z) = slope(w(z)) grad w(z)
-
-    is evaluated on a grid, without noise injection and diffusion. The tones have zero in their
-    middle where w has both signs; they end at twice the largest |w| at particles and target. The
-    thin line is w = 0.
+    - d = 2: tones and arrows. The tones have zero in their middle where w has both signs; they end
+      at twice the largest |w| at particles and target. The thin line is w = 0.
+    - d = 1: the curve of w, or of v, above arrows and the particles.
 
     Without `flow`, the witness is read where the run has recorded it, with `SaveAt(witness=True)`:
     on a grid of 64 x 64 points, in d = 1 of 256. Arrows are then the velocities of some particles,
     if the run has recorded these too, with `SaveAt(velocity=True)`.
-
-    d = 2: tones and arrows. d = 1: the curve of w, or of v, above arrows and the particles.
 
     Parameters
     ----------
@@ -102,26 +103,46 @@ def field(
         Draw v as arrows, as long as |v|, at most as the fastest but 4 %.
     points : bool
         Draw the particles (full) and the target (hollow), at most 1500 of each.
-    ax : Axes
+    ax : Axes, optional
         Draw into these axes of your own figure.
     title : str
         Stands above the picture.
-    xlim, ylim : (low, high)
-        Limits of the axes; `xlim` alone where d = 1.
+    xlim, ylim : (low, high), optional
+        Limits of the axes, in units of the coordinates; `xlim` alone where d = 1.
     dark : bool
         A dark ground, for slides.
-    size : float
-        Width of the figure, in inches.
+    size : float, optional
+        Width of the figure, in inches; a tall picture is narrower. Default: 5.6.
     dpi : int
         Pixels per inch.
 
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A notebook shows it. With `ax` it is the figure of these axes.
+
     Raises
     ------
-    TypeError, ValueError
-        Not a trajectory, a flow or an option of these kinds; d > 2; a record or time outside of the
-        run; what="log ratio" of a flow whose witness is a potential.
+    TypeError
+        `path` is no Trajectory or `flow` no Flow, `flow` is missing where nothing was recorded, or
+        an option has another type.
+    ValueError
+        d > 2, or a record or time outside of the run. Or `what` is another word, or "log ratio" of
+        a flow whose witness is a potential. Or the flow needs a target that the run does not have,
+        or an option has another value.
     OSError
-        The file cannot be written.
+        The file cannot be written, or its folder does not exist.
+
+    Cost: one fit and a field at up to 161 x 161 + 24 x 24 points: about 0.2 s for an MMD flow of
+    1000 particles, 0.3 s for 20000.
+
+    >>> x0 = pf.samplers.Gaussian(dim=2, std=0.1).sample(30, seed=0)
+    >>> y = pf.samplers.Rings().sample(40, seed=1)
+    >>> flow = pf.mmd_flow(pf.kernels.Gaussian(0.2))
+    >>> path = pf.simulate(flow, x0, y, steps=20)
+    >>> figure = pf.plotting.field(path, "field.png", flow=flow, at=0)
+    >>> figure.axes[0].child_axes[0].get_ylabel()  # the key to the tones
+    'witness w'
     """
     _refused(path, flow, what, ax, size)
     runs = named(path)

@@ -75,11 +75,14 @@ def snapshots(
 ) -> Figure:
     """Draw runs as rows and moments as columns, on common axes of equal scale.
 
-    Each run's target lies underneath, in grey.
+    Each run's target lies underneath, in grey. What is drawn depends on the dimension:
 
-    d = 1: the paths in space and time between the densities of target and last cloud, beside
-    histograms over rugs. d = 2: the particles. d = 3: a view in perspective; points far away are
-    smaller and fainter. d > 3: the plane of the first two principal axes of the target.
+    - d = 1: the paths in space and time, beside the densities of target and last cloud, and
+      histograms over rugs.
+    - d = 2: the particles.
+    - d = 3: a view in perspective; points far away are smaller and fainter.
+    - d > 3: the plane of the first two principal axes of the target (of the last particles without
+      one). The axes tell their shares of the variance.
 
     A cloud of more than 20000 points is shown as a density. Its tones mean the same in all panels,
     and the middle tone is the density of the target. Its axes leave out the outermost thousandth on
@@ -89,13 +92,14 @@ def snapshots(
     Parameters
     ----------
     paths : Trajectory or mapping of name to Trajectory
+        Runs in one dimension; a name stands beside its row.
     file : str or Path, optional
         Where to write it, .png .pdf .svg ...; returned unwritten otherwise.
-    records : sequence of int
+    records : sequence of int, optional
         Columns, as indices (negative ones count from the end) into the steps at which anything was
         recorded. A run without a record at such a step shows its last one before; a run that ended
         has no further panels. Default: five, equally far apart along the particles' paths.
-    ax : Axes, or several
+    ax : Axes, or several, optional
         Draw into these axes of your own figure, row by row: one for each run and moment. A single
         one shows the last record by default.
     title : str
@@ -105,36 +109,58 @@ def snapshots(
         began, the hue by the direction from the middle of the cloud and the lightness by the
         distance. "speed": |v| on a logarithmic scale, recorded with `SaveAt(velocity=True)`, or
         else the move to the next record over its time. "mass": the masses of an unbalanced flow.
-        Labels, whole numbers or texts: the class of each particle, in the colours of the player.
+        Labels, whole numbers or texts, of at most 32 classes: the class of each particle, in the
+        colours of the player.
     trails : float or bool
         Share of the path, 0 to 1, that is drawn behind each particle (of at most 2000, d > 1). True
         is 1.
     arrows : bool
         Velocities of at most 90 particles, on one scale in all panels of a run (d > 1).
-    axes : (i, j)
+    axes : (i, j), optional
         Show coordinates i and j of points in d > 1, counted from 0.
-    xlim, ylim : (low, high)
-        Limits of the axes; `xlim` alone where d = 1.
-    density : density or callable
+    xlim, ylim : (low, high), optional
+        Limits of the axes, in units of the coordinates; `xlim` alone where d = 1, with `axes` where
+        d = 3.
+    density : density or callable, optional
         A target whose density p is known, as Langevin flows have it: what has `log_density`, such
         as a sampler, or a function from z (Q, d) to log p (Q,), up to a constant. It is drawn in
         grey (d <= 2).
-    as_images : (height, width)
+    as_images : (height, width), optional
         Show the first 36 particles as pictures, height * width = d, beside points of the target.
     dark : bool
         A dark ground, for slides.
-    size : float
+    size : float, optional
         Width of the figure, in inches. Default: up to 12, by the number of columns.
     dpi : int
         Pixels per inch.
 
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A notebook shows it; pyplot does not know it, so it needs no `close`. With `ax` it is the
+        figure of these axes.
+
     Raises
     ------
-    TypeError, ValueError
-        No runs, runs in different spaces, a record that does not exist, an unknown kind of file, an
-        option that does not act on these runs.
+    TypeError
+        `paths` is no Trajectory and no mapping to them, or an option has another type.
+    ValueError
+        There is no run, the runs have different dimensions, a record does not exist, or `file` has
+        an unknown suffix. Or an option has another value, or does not act on these runs: trails and
+        arrows in d = 1, color="mass" of equal masses, limits in perspective, a density in d > 2.
     OSError
-        The file cannot be written.
+        The file cannot be written, or its folder does not exist.
+
+    Cost: about 0.2 s for five panels of 1000 particles as a PNG, 0.5 s for five of a million.
+
+    >>> x0 = pf.samplers.Gaussian(dim=2, std=0.1).sample(30, seed=0)
+    >>> y = pf.samplers.Rings().sample(40, seed=1)
+    >>> path = pf.simulate(pf.mmd_flow(pf.kernels.Gaussian(0.2)), x0, y, steps=20)
+    >>> figure = pf.plotting.snapshots(
+    ...     {"MMD flow": path}, "flow.png", records=[0, 10, -1], trails=0.2
+    ... )
+    >>> len(figure.axes)  # a panel for each moment
+    3
     """
     runs = named(paths)
     path = None if file is None else picture(file)

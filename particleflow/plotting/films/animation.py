@@ -58,26 +58,29 @@ def animate(
 ) -> Film:
     """Write a film of one run, or of several side by side on common axes; return its path.
 
-    A notebook plays the returned path.
-
     The suffix of the file chooses its kind. A GIF plays everywhere. An MP4 (H.264) is several times
     smaller and has all colours; it needs the package imageio-ffmpeg.
 
-    Each target is grey, under its run. d = 1: histograms over rugs. d = 2: the particles. d = 3: a
-    view in perspective that turns. d > 3: the plane of the target's first two principal axes. A
-    cloud of more than 20000 points is shown as a density. A run that ended early says so and stays
-    still.
+    Each target is grey, under its run. A run that ended early says so and stays still.
+
+    - d = 1: histograms over rugs.
+    - d = 2: the particles.
+    - d = 3: a view in perspective that turns.
+    - d > 3: the plane of the target's first two principal axes.
+
+    A cloud of more than 20000 points is shown as a density.
 
     Parameters
     ----------
     paths : Trajectory or mapping of name to Trajectory
+        Runs in one dimension; each has a panel.
     file : str or Path
         Must end in .gif or .mp4.
     fps : int
         Frames a second, at most 50 for a GIF and 120 for an MP4.
     seconds : float
-        The length of the film. Its first frame stays half a second longer and its last frame one
-        and a half.
+        The length of the film, at most 1800. Its first frame stays half a second longer and its
+        last frame one and a half.
     pace : str
         What the frames are even in. "path": the distance that the particles travel, of several runs
         the mean of their shares. "steps": the number of steps. "time": the time of the flow, of
@@ -88,13 +91,14 @@ def animate(
     title : str
         Stands above all panels.
     color : str, or (N,) labels
-        "flow": one colour for each run. "start": by where a particle began. "speed". "mass", of
-        unbalanced flows. Labels, whole numbers or texts: by the class of each particle.
+        "flow": one colour for each run. "start": by where a particle began. "speed": |v| on a
+        logarithmic scale. "mass": of unbalanced flows. Labels, whole numbers or texts: by the class
+        of each particle, at most 32 classes.
     trails : float or bool, optional
         The share of the path's length, 0 to 1, that is drawn behind the particles (of more than
         2000, behind some). Default: 0.12, but none for Brownian runs and more than 2000 particles.
     arrows : bool
-        Velocities of some particles as arrows.
+        Velocities of some particles as arrows (d > 1).
     inset : bool
         A small curve above each panel that recorded W2 (else sliced W2 or W1): its value at each
         moment, with the floor, the distance of two fresh samples of the target, as a dashed line
@@ -107,7 +111,8 @@ def animate(
     axes : (i, j), optional
         Two coordinates to be shown, from 0 on.
     xlim, ylim : (low, high), optional
-        The limits of the axes.
+        The limits of the axes, in units of the coordinates; `xlim` alone where d = 1, with `axes`
+        where d = 3.
     density : density or callable, optional
         A target whose density p is known, as Langevin flows have it: what has `log_density`, such
         as a sampler, or a function from z (Q, d) to log p (Q,), up to a constant. It is drawn in
@@ -120,21 +125,36 @@ def animate(
         Of the whole picture, in inches: (9.6, 5.4) has 1920 x 1080 pixels at 200 dpi. Default: up
         to 12 inches wide, by the number of runs.
     dpi : int
-        Pixels per inch.
+        Pixels per inch, at least 50.
+
+    Returns
+    -------
+    Path
+        Of the film, which a notebook plays.
 
     Raises
     ------
-    TypeError, ValueError
-        No runs, runs in different spaces, another suffix, an option of another type or value, or an
-        option that does not act on these runs. Nothing has been drawn by then.
+    TypeError
+        `paths` is no Trajectory and no mapping to them, or an option has another type. Nothing has
+        been drawn by then.
+    ValueError
+        There is no run, the runs have different dimensions, `file` has another suffix, or an option
+        has another value or does not act on these runs. Nothing has been drawn by then.
     ImportError
         The file ends in .mp4 and imageio-ffmpeg is missing. Nothing has been drawn by then.
     OSError
-        The file cannot be written. An old file stays as it was.
+        The file cannot be written, or its folder does not exist. An old file stays as it was.
 
-    Notes
-    -----
     Cost: about 15 ms a panel and frame, 0.1 s for a million particles.
+
+    >>> x0 = pf.samplers.Gaussian(dim=2, std=0.1).sample(30, seed=0)
+    >>> y = pf.samplers.Rings().sample(40, seed=1)
+    >>> path = pf.simulate(pf.mmd_flow(pf.kernels.Gaussian(0.2)), x0, y, steps=20)
+    >>> film = pf.plotting.animate(
+    ...     {"MMD flow": path}, "flow.gif", seconds=0.4, fps=10, dpi=50
+    ... )
+    >>> film.name, film.exists()
+    ('flow.gif', True)
     """
     runs = named(paths)
     output = Output.asked(file, fps=fps, transparent=transparent, title=title, size=size, dpi=dpi)
@@ -185,40 +205,70 @@ def film(
 ) -> Film:
     """Write a film of states as they come, one frame a state; return its path.
 
-    No state is kept, so that clouds may be too large for a trajectory.
-
-    >>> states = pf.iterate(flow, x0, target, dt=0.05)              # doctest: +SKIP
-    >>> some = itertools.islice(states, 0, 500, 5)                  # doctest: +SKIP
-    >>> film(some, "flow.mp4", target=target)                       # doctest: +SKIP
-
-    The axes are those of the target and the first state: particles that leave them are counted.
-    There are no trails and no curves.
+    No state is kept, so that clouds may be too large for a trajectory. The axes are those of the
+    target and the first state: particles that leave them are counted. There are no trails and no
+    curves. What is drawn in d = 1, 2, 3 and above is that of `animate`; the eye stands still.
 
     Parameters
     ----------
     states : iterable of State
-        Of one run. It ends where they do, or where the run does.
+        Of one run, as `pf.iterate` yields them. It ends where they do, or where the run does.
     file : str or Path
-        Must end in .gif or .mp4.
+        Must end in .gif or .mp4. It is needed.
     target : (M, d) points or Cloud, optional
         Shown in grey.
     fps : int
         Frames a second, at most 50 for a GIF and 120 for an MP4. The first frame stays half a
         second longer and the last frame one and a half.
+    title : str
+        Stands above the panel.
     color : str, or (N,) labels
-        "flow", "start", "mass", or the class of each particle.
-    title, dark, transparent, axes, xlim, ylim, density, as_images, size, dpi
-        As for `animate`.
+        "flow": one colour. "start": by where a particle began. "mass": of unbalanced flows. Labels:
+        by the class of each particle.
+    dark : bool
+        A dark ground.
+    transparent : bool
+        A transparent ground, for a GIF alone.
+    axes : (i, j), optional
+        Two coordinates to be shown, from 0 on.
+    xlim, ylim : (low, high), optional
+        The limits of the axes; `xlim` alone where d = 1, with `axes` where d = 3.
+    density : density or callable, optional
+        A target whose density is known, drawn in grey (d <= 2), as in `animate`.
+    as_images : (height, width), optional
+        Show the first 36 particles as pictures, height * width = d.
+    size : float or (width, height), optional
+        Of the whole picture, in inches.
+    dpi : int
+        Pixels per inch, at least 50.
+
+    Returns
+    -------
+    Path
+        Of the film, which a notebook plays.
 
     Raises
     ------
-    TypeError, ValueError, ImportError, OSError
-        No states, something else than states, otherwise as `animate`.
+    TypeError
+        `states` are something else than states, `file` is left out, or an option has another type.
+    ValueError
+        There is no state, `file` has another suffix, or an option has another value or does not act
+        on these states, such as color="speed".
+    ImportError
+        The file ends in .mp4 and imageio-ffmpeg is missing.
+    OSError
+        The file cannot be written, or its folder does not exist. An old file stays as it was.
 
-    Notes
-    -----
-    Memory: three states; of a GIF also some 0.3 MB a frame, compressed. Cost: O(N) and about 20 ms
-    a frame beyond the states' own, 0.1 s for a million.
+    Cost: O(N) and about 20 ms a frame beyond the states' own, 0.1 s for a million particles.
+    Memory: three states; of a GIF also some 0.3 MB a frame, compressed.
+
+    >>> import itertools
+    >>> x0 = pf.samplers.Gaussian(dim=2, std=0.1).sample(30, seed=0)
+    >>> y = pf.samplers.Rings().sample(40, seed=1)
+    >>> states = pf.iterate(pf.mmd_flow(pf.kernels.Gaussian(0.2)), x0, y, dt=0.05)
+    >>> some = itertools.islice(states, 0, 7, 2)  # four frames: steps 0, 2, 4, 6
+    >>> pf.plotting.film(some, "flow.gif", target=y, dpi=50).name
+    'flow.gif'
     """
     if isinstance(states, Trajectory):
         raise TypeError(

@@ -58,27 +58,31 @@ def player(
     labels: Sequence[Any] | np.ndarray | Tensor | None = None,
     python: str = "",
 ) -> Page | Frame:
-    """Make one self-contained HTML page that plays one run, or several in step; returns its path.
-
-    A notebook shows the page where the call is the last line of a cell. Without `file` that is all:
-    the page is returned unwritten, with at most about 2 MB.
+    """Make one self-contained HTML page that plays one run, or several in step; return its path.
 
     The page needs no network and no library. It shows panels beside or over each other, curves of
     the recorded metrics under one cursor, trails, colours by start, flow, speed, mass or witness,
     arrows (with `SaveAt(velocity=True)`), a heat map of the witness (with `SaveAt(witness=True)`),
-    and the whole path of the particle under the pointer in every flow. In
-    d = 1 the picture is space against time, in d = 3 it can be turned, in d > 3 it shows any pair
-    of the target's first six principal axes. A page of more than about 8 MB would be slow to open:
-    it shows fewer records, then fewer particles, and says so.
+    and the whole path of the particle under the pointer in every flow.
+
+    - d = 1: space against time.
+    - d = 2: the plane.
+    - d = 3: a view that can be turned.
+    - d > 3: any pair of the target's first six principal axes.
+
+    A page of more than about 8 MB would be slow to open: it shows fewer records, then fewer
+    particles, and says so.
 
     Parameters
     ----------
     paths : Trajectory, or mapping of name to Trajectory
+        Runs in one dimension.
     file : str or Path, optional
-        Where to write it; ends in .html.
+        Where to write it; ends in .html. Without it the page is returned unwritten, with at most
+        about 2 MB, for a notebook.
     title : str
         Shown above, and as the name of the page.
-    as_images : (height, width)
+    as_images : (height, width), optional
         Show each particle as a grey picture of so many pixels; height * width = d.
     labels : (N,) whole numbers or texts, optional
         A class of each particle, e.g. that of the point where it began; at most 32 classes. The
@@ -86,13 +90,32 @@ def player(
     python : str
         The lines that made this, Python or a command, which the page offers to copy.
 
+    Returns
+    -------
+    Path or Frame
+        The path of the page, or the page in no file. A notebook shows either, where the call is the
+        last line of a cell.
+
     Raises
     ------
-    TypeError, ValueError
-        For what cannot be shown together, for pictures of another size than d, and for labels of
-        another number than N.
+    TypeError
+        `paths` is no Trajectory and no mapping to them, `labels` are neither whole numbers nor
+        texts, or an option has another type.
+    ValueError
+        There is no run, the runs have different dimensions, `file` has another suffix, pictures
+        have another size than d, or labels another number than N.
     OSError
-        The file cannot be written.
+        The file cannot be written, or its folder does not exist.
+
+    Cost: about 10 ms for 1000 particles and a few records; 2 s and 7 MB for five records of a
+    million.
+
+    >>> x0 = pf.samplers.Gaussian(dim=2, std=0.1).sample(30, seed=0)
+    >>> y = pf.samplers.Rings().sample(40, seed=1)
+    >>> path = pf.simulate(pf.mmd_flow(pf.kernels.Gaussian(0.2)), x0, y, steps=20)
+    >>> page = pf.plotting.player({"MMD flow": path}, "flow.html", title="Rings")
+    >>> page.stat().st_size < 200_000
+    True
     """
     runs = named(paths)
     _checks.text(title, "title", remedy="e.g. 'Four flows'")
