@@ -344,7 +344,12 @@ def dt() -> None:
         )
     ax.set(yscale="log", xlabel="time of the flow", title="energy, MMD² / 2")
     ax.legend(
-        frameon=False, labelcolor=LIGHT.ink, ncols=2, loc="center right", bbox_to_anchor=(1.0, 0.55)
+        frameon=False,
+        labelcolor=LIGHT.ink,
+        ncols=4,
+        fontsize=8.5,
+        loc="center right",
+        bbox_to_anchor=(1.0, 0.6),
     )
     save(figure, "dt")
 
