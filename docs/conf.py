@@ -112,8 +112,10 @@ def plain_formulas(
             continue
         if numpy_section and re.fullmatch(r"-{3,}", lines[k + 1] if k + 1 < len(lines) else ""):
             body = False
-        if not body and re.match(r"(Cost|Source): |>>> ", line) and not lines[k - 1].strip():
-            out.append("")  # two empty lines end napoleon's section, such as that of the errors
+        if not body and re.match(r"(Cost|Source): ", line):
+            out += ["", ""]  # two empty lines end napoleon's section, such as that of the errors
+        elif not body and line.startswith(">>> ") and not lines[k - 1].strip():
+            out.append("")
         starts = body and line.startswith("    ") and (k == 0 or not lines[k - 1].strip())
         if starts and not block:
             out += [".. code-block:: text", ""]

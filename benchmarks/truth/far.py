@@ -179,7 +179,7 @@ STATEMENTS = (
     Statement(
         name="far-energy-kernel",
         words="The energy kernel reaches it without any bandwidth, and arrives.",
-        source=CHOOSING + ": 5.1 to 0.45",
+        source=CHOOSING,
         number="W2 at the end / at the start",
         high=0.2,
         measure=partial(nearer, "energy"),
@@ -230,7 +230,7 @@ STATEMENTS = (
     Statement(
         name="far-langevin",
         words="Langevin dynamics arrives from there: W2 ends within a fifth of the start.",
-        source=CHOOSING + ": 5.1 to 0.37",
+        source=CHOOSING,
         number="W2 at the end / at the start, t = 20",
         high=0.2,
         measure=partial(nearer, "langevin"),

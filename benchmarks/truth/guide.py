@@ -268,7 +268,7 @@ STATEMENTS = (
     Statement(
         name="bandwidth-cross-validated-rises",
         words="With it W2 to the three rings hardly changes: there is no force between the parts.",
-        source=CHOOSING + ", a density and a flow need different bandwidths: 0.78 to 0.81",
+        source=CHOOSING + ", a density and a flow need different bandwidths",
         number="W2 at the end / at the start",
         low=0.95,
         high=1.05,
@@ -282,13 +282,12 @@ STATEMENTS = (
         name="bandwidth-line-stalls",
         words="On the line the default does not reach from one part to the other: one median"
         " distance ends nearer.",
-        source=CHOOSING + ", a density and a flow need different bandwidths: 2.07 and 1.2",
+        source=CHOOSING + ", a density and a flow need different bandwidths",
         number="W2 at the end, median distance / default",
         high=1.0,
         measure=partial(chosen, "line", "median", "default"),
         seconds=0.6,
-        note="At some draws a bandwidth of one median distance stalls as well, as the page says of"
-        " all bandwidths up to 0.7 median distances.",
+        note="At some draws a bandwidth of one median distance stalls as well.",
     ),
     *(
         Statement(

@@ -22,9 +22,9 @@ from particleflow.trajectory import Trajectory
 
 Metrics = Mapping[str, Callable[[Cloud, Cloud], float]]
 
-# Number of records after the start at which the metrics are taken. Each is at twice the steps of the
-# one before, the last at the end: W2 falls fast at first, and at more records it takes as long as
-# the steps of a quick flow.
+# Number of records after the start at which the metrics are taken. Each is at twice the steps of
+# the one before, the last at the end: W2 falls fast at first, and at more records it takes as long
+# as the steps of a quick flow.
 RECORDS = 6
 # Most values of metrics that a process remembers, a few KB each: 300 seeds have three each.
 REMEMBERED = 1000
