@@ -148,7 +148,7 @@ $(VENV)/.done-base: $(VENV)/.done-torch $(PINS)
 	@touch $@
 
 $(VENV)/.done-test: $(VENV)/.done-base $(PINS)
-	@echo '==> for the tests: pytest, coverage, beartype, hypothesis, pykeops, imageio-ffmpeg, pandas (150 MB)'
+	@echo '==> for the tests: pytest, coverage, beartype, hypothesis, pykeops, imageio-ffmpeg, pandas, a kernel of Jupyter (165 MB)'
 	$(repair)
 	$(PIP) -e '.[test]'
 	@touch $@

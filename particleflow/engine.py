@@ -22,6 +22,7 @@ from particleflow._inputs import (
     same_target,
     target_named,
 )
+from particleflow._progress import bar
 from particleflow.automatic import AutoFlow
 from particleflow.checkpointed_run import KeptRun
 from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, Randomness, Replay
@@ -251,7 +252,7 @@ def simulate(
     draws : Randomness, optional
         Recorded noise (`Replay`) instead of a seed.
     progress : bool
-        Show a progress bar on a terminal.
+        Show a progress bar, on a terminal or in a notebook.
     checkpoint : str, Path or Checkpoint, optional
         A folder in which the run is kept while it is made. The records go there, and come back as
         memory maps: memory is needed for a few states only. If the folder holds this very run, it
@@ -502,7 +503,7 @@ def _grid(save: SaveAt, x: Cloud, y: Cloud | None, earlier: Trajectory | None) -
 def _with_bar(
     states: Iterator[State], steps: int, end: float, progress: bool, done: int
 ) -> Iterator[State]:
-    """The states, under a progress bar of `steps` steps if it is wanted and there is a terminal.
+    """The states, under a progress bar of `steps` steps if it is wanted.
 
     `done` steps were taken before. Where lengths are chosen on the way to the time `end`, the
     number of steps follows them.
@@ -510,12 +511,10 @@ def _with_bar(
     if not progress:
         yield from states
         return
-    from tqdm.auto import tqdm
-
-    with tqdm(total=steps, initial=done, unit="step", disable=None, leave=False) as bar:
+    with bar(total=steps, initial=done, unit="step") as shown:
         for k, state in enumerate(states):
             length = chosen(state)
             if length is not None and math.isfinite(end):
-                bar.total = done + k + math.ceil(max(0.0, end - state.clock.t) / length)
-            bar.update(min(1, k))
+                shown.total = done + k + math.ceil(max(0.0, end - state.clock.t) / length)
+            shown.update(min(1, k))
             yield state

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from particleflow import _checks
 from particleflow._inputs import Metrics, clouds_of
+from particleflow._progress import bar
 from particleflow._refusals import RefusedTypeError, RefusedValueError
 from particleflow._supplied import Supplied, in_short
 from particleflow._threads import threads
@@ -163,7 +164,7 @@ def simulate_many(
     steps, t1, dt, integrator, save, metrics
         See `simulate`. Left out, dt is each run's own `flow.suggest_dt(x0, y)`.
     progress : bool
-        Show a progress bar over the seeds on a terminal.
+        Show a progress bar over the seeds, on a terminal or in a notebook.
 
     Returns
     -------
@@ -306,10 +307,8 @@ def _answers(job: Job, seeds: Sequence[int], processes: int) -> Iterable[tuple[i
 
 
 def _with_bar(answers: Iterable[Any], total: int, progress: bool) -> Iterable[Any]:
-    """The answers, under a progress bar if it is wanted and there is a terminal."""
+    """The answers, under a progress bar if it is wanted."""
     if not progress:
         return answers
-    from tqdm.auto import tqdm
-
-    bar: Iterable[Any] = tqdm(answers, total=total, unit="run", disable=None, leave=False)
-    return bar
+    shown: Iterable[Any] = bar(answers, total=total, unit="run")
+    return shown

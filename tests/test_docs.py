@@ -8,92 +8,130 @@ import re
 import shlex
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 from forked import Python
+from pages import (
+    DOCS,
+    NOT_RUN,
+    OTHERS,
+    PAGES,
+    ROOT,
+    Block,
+    blocks,
+    prepare,
+    printed,
+    run_python,
+    short,
+    timeless,
+    why_not_run,
+)
 
 import particleflow as pf
 from particleflow.cli import main
 
-DOCS = Path(__file__).parent.parent / "docs"
 PACKAGE = Path(pf.__file__).parent
-# Pages whose code takes five seconds or more: several processes, and films.
-LONG = {"films", "parallel"}
-# The build of the pages writes the gallery and _build beside them.
-BUILT = {"gallery", "generated", "_build", "_templates"}
-PAGES = sorted(
-    page
-    for page in DOCS.rglob("*.rst")
-    if not BUILT & set(page.relative_to(DOCS).parts) and page.name != "sg_execution_times.rst"
-)
+# Pages whose blocks take five seconds or more.
+LONG = {"cli", "films", "first_hour_student", "parallel", "README"}
+# Words shown without the command that printed them, and why.
+SHOWN_ONCE = {
+    "rings         W2 / floor": "a column at equal seconds, which differ from run to run",
+}
 
 
-def blocks(page: Path, language: str) -> list[tuple[int, str]]:
-    """(line, code) of each code block of a page."""
-    found = []
-    lines = page.read_text(encoding="utf-8").splitlines()
-    for k, line in enumerate(lines):
-        if line.strip() != f".. code-block:: {language}":
-            continue
-        indent = len(line) - len(line.lstrip())
-        end = next(
-            (
-                j
-                for j in range(k + 1, len(lines))
-                if lines[j].strip() and len(lines[j]) - len(lines[j].lstrip()) <= indent
-            ),
-            len(lines),
-        )
-        found.append((k + 3, textwrap.dedent("\n".join(lines[k + 1 : end])).strip("\n") + "\n"))
-    return found
-
-
-def run_page(python: Python, page: Path, folder: Path) -> tuple[int, str]:
-    """Run the Python of a page from top to bottom as one script, in a process of its own, as a
-    reader would: its exit status, and what it wrote to the standard error.
-    """
-    script: list[str] = []
-    for line, code in blocks(page, "python"):
-        script += [""] * (
-            line - 1 - len(script)
-        ) + code.splitlines()  # a traceback names the line of the page
-    (folder / "page.py").write_text("\n".join(script), encoding="utf-8")
-    done = python.run("page.py", cwd=folder)
-    return done.returncode, done.stderr
+def runs(page: Path) -> bool:
+    """Does a page have a block that a test runs?"""
+    commands = [command for block in blocks(page, "console") for command in block.commands()]
+    return bool(blocks(page, "python")) or any(not why_not_run(command) for command in commands)
 
 
 @pytest.mark.parametrize(
     "page",
     [
         pytest.param(page, id=page.stem, marks=pytest.mark.slow if page.stem in LONG else ())
-        for page in PAGES
-        if blocks(page, "python")
+        for page in [*PAGES, *OTHERS]
+        if runs(page)
     ],
 )
 def test_code_runs_as_printed(python: Python, page: Path, tmp_path: Path) -> None:
-    status, told = run_page(python, page, tmp_path)
+    """The Python of a page from top to bottom, then its commands; and what they print, where the
+    page shows it. Commands whose output is not shown take fewer steps and points.
+    """
+    prepare(tmp_path, page)
+    status, told, outputs = run_python(python, page, tmp_path)
     assert status == 0, told
+    shown = {block: timeless(text.code) for block, text in printed(page) if not once(text)}
+    for block, words in shown.items():
+        if block.language == "python":
+            assert timeless(outputs[block.line]) == words, f"{page.name}, line {block.line}"
+    for block in blocks(page, "console"):
+        for command in filter(lambda command: why_not_run(command) is None, block.commands()):
+            as_printed = block in shown and command == block.commands()[-1]
+            program, *words = shlex.split(command) if as_printed else short(command)
+            module = ["-m", "particleflow"] if program == "particleflow" else []
+            done = python.run(*module, *words, cwd=tmp_path)
+            assert done.returncode == 0, f"{page.name}: {command}\n{done.stderr}"
+            if as_printed:
+                assert shown[block] in timeless(done.stdout), f"{page.name}: {command}"
+
+
+def once(text: Block) -> bool:
+    return any(text.code.strip().startswith(start) for start in SHOWN_ONCE)
+
+
+def test_every_block_is_run_or_has_a_reason() -> None:
+    pages = [*PAGES, *OTHERS]
+    commands = set()
+    for page in pages:
+        after_code = {text for _, text in printed(page)}
+        for block in blocks(page):
+            where = f"{page.name}, line {block.line}"
+            assert block.language in {"python", "console", "text", "toml"}, where
+            assert block.language != "text" or block in after_code, f"{where}: what prints this?"
+            if block.language == "console":
+                commands |= set(block.commands())
+    run = {command for command in commands if not why_not_run(command)}
+    assert len(run) > 30
+    assert not {c for c in run if not re.match(r"particleflow |python -m benchmarks", c)}
+    stale = {start for start in NOT_RUN if not any(re.match(start, c) for c in commands)}
+    assert not stale, "no page has such a command: delete the reason"
+
+
+def test_targets_and_extras_that_commands_name_exist() -> None:
+    commands = [
+        c for page in [*PAGES, *OTHERS] for b in blocks(page, "console") for c in b.commands()
+    ]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    targets = {match[1] for c in commands if (match := re.match(r"make (\S+)", c))}
+    extras = {name for c in commands for name in re.findall(r"particleflow-sim\[(\w+)\]", c)}
+    assert targets >= {"demo", "test"}
+    assert not {name for name in targets if f"\n{name}:" not in makefile}
+    assert extras >= {"film"}
+    assert not {name for name in extras if f"\n{name} = [" not in project}
 
 
 def test_a_false_line_in_a_page_is_noticed(python: Python, tmp_path: Path) -> None:
     page = tmp_path / "page.rst"
     page.write_text(
-        "Page\n====\n\n.. code-block:: python\n\n   a = 1\n\ntext\n\n.. code-block:: python\n\n  "
-        " assert a == 2\n",
+        "Page\n====\n\n.. code-block:: python\n\n   print(1)\n\n.. code-block:: text\n\n   2\n\n"
+        ".. code-block:: python\n\n   assert 1 == 2\n",
         encoding="utf-8",
     )
-    status, told = run_page(python, page, tmp_path)
+    status, told, outputs = run_python(python, page, tmp_path)
     assert status != 0
-    assert "line 12" in told
+    assert "line 14" in told
+    ((block, text),) = printed(page)
+    assert (outputs[block.line], text.code) == ("1\n", "2\n")
 
 
 def test_examples_of_extensions_are_short() -> None:
     classes = re.compile(r"^@dataclass.*?(?=^\S(?!class)|\Z)", re.M | re.S)
-    for line, code in blocks(DOCS / "extending.rst", "python"):
-        length = sum(len(match.group().strip().splitlines()) for match in classes.finditer(code))
-        assert 0 < length <= 30, f"extending.rst, line {line}: {length} lines"
+    for block in blocks(DOCS / "extending.rst", "python"):
+        found = classes.finditer(block.code)
+        length = sum(len(match.group().strip().splitlines()) for match in found)
+        assert 0 < length <= 30, f"extending.rst, line {block.line}: {length} lines"
 
 
 LABELS = re.findall(r":label: (\S+)", (DOCS / "theory.rst").read_text(encoding="utf-8"))
@@ -174,8 +212,8 @@ def test_files_that_are_named_exist() -> None:
 COMMANDS = [
     (page.stem, command)
     for page in PAGES
-    for _, code in blocks(page, "console")
-    for command in re.findall(r"^\$ particleflow (.*)", code.replace("\\\n", " "), re.M)
+    for block in blocks(page, "console")
+    for command in re.findall(r"^\$ particleflow (.*)", block.code.replace("\\\n", " "), re.M)
 ]
 
 
@@ -202,8 +240,8 @@ def test_commands_and_flags_exist(command: str) -> None:
 
 
 def test_the_configuration_file_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ((_, text),) = blocks(DOCS / "cli.rst", "toml")
-    (tmp_path / "comparison.toml").write_text(text, encoding="utf-8")
+    (block,) = blocks(DOCS / "cli.rst", "toml")
+    (tmp_path / "comparison.toml").write_text(block.code, encoding="utf-8")
     small = ["--steps", "2", "--n", "20", "--m", "30", "--film", "none", "--out", "out"]
     monkeypatch.chdir(tmp_path)
     assert main(["compare", "--config", "comparison.toml", *small]) == 0
@@ -220,14 +258,8 @@ def test_the_configuration_file_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_the_first_lines_of_the_readme_print_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
-    code, shown = (
-        readme.split(f"```{language}\n")[1].split("```")[0] for language in ("python", "text")
-    )
+    (block, text), *_ = printed(ROOT / "README.md")
     monkeypatch.chdir(tmp_path)
-    exec(code, {})
-    timeless = [
-        re.sub(r"in [0-9.]+ s", "in some time", said) for said in (capsys.readouterr().out, shown)
-    ]
-    assert timeless[0] == timeless[1]
+    exec(block.code, {})
+    assert timeless(capsys.readouterr().out) == timeless(text.code)
     assert {file.name for file in tmp_path.iterdir()} == {"rings.gif", "rings.html"}

@@ -26,6 +26,7 @@ LAYERS = [
     "_fork",
     "_threads",
     "_libraries",
+    "_progress",
     "_autograd",
     "clouds",
     "kept",

@@ -1,4 +1,4 @@
-"""What a study says on stderr while it runs."""
+"""What a study says while it runs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from particleflow._progress import bar, in_notebook
+
 # Seconds between two lines where there is no terminal.
 EVERY = 10.0
 
 
 class Progress:
-    """A line with the time that is left: a bar on a terminal, now and then a line elsewhere."""
+    """The time that is left: a bar on a terminal or in a notebook, else a line now and then."""
 
     def __init__(self, total: int, known: int, seconds: float, *, shown: bool) -> None:
         self.total, self.count, self.known = total, known, known
@@ -21,10 +23,8 @@ class Progress:
         self.bar: Any = None
 
     def __enter__(self) -> Progress:
-        if self.shown and sys.stderr.isatty():
-            from tqdm.auto import tqdm
-
-            self.bar = tqdm(total=self.total, initial=self.known, unit="run", leave=False)
+        if self.shown and (sys.stderr.isatty() or in_notebook()):
+            self.bar = bar(total=self.total, initial=self.known, unit="run")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -45,9 +45,10 @@ class Progress:
 
 
 def say(line: str) -> None:
-    """Write a line on stderr."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    """Write a line on stderr; in a notebook on stdout, where it is not shown as an error."""
+    stream = sys.stdout if in_notebook() else sys.stderr
+    stream.write(f"{line}\n")
+    stream.flush()
 
 
 def duration(seconds: float) -> str:
