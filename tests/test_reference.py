@@ -43,13 +43,13 @@ def each(paths: typing.Iterable[str]) -> pytest.MarkDecorator:
 def with_examples() -> dict[int, tuple[str, Any]]:
     """The methods and properties of these classes that show lines, by their identity."""
     parts: dict[int, tuple[str, Any]] = {}
-    for path, value in OBJECTS.values():
+    for path, value in OBJECTS.items():
         for base in inspect.getmro(value) if inspect.isclass(value) else ():
             for name, member in vars(base).items():
                 held = (getattr(member, kind, None) for kind in ("fget", "func", "__func__"))
                 part = next(filter(None, held), member)
                 shown = inspect.isfunction(part) and ">>>" in (part.__doc__ or "")
-                if shown and not name.startswith("_") and id(part) not in OBJECTS:
+                if shown and not name.startswith("_") and part not in OBJECTS.values():
                     parts.setdefault(id(part), (f"{path}.{name}", part))
     return parts
 

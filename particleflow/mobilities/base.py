@@ -76,8 +76,6 @@ def check_increasing(mobility: Mobility) -> None:
     Cost: one call of `slope` at 16000 log ratios.
 
     Source: Yi, Zhu and Liu (2023) for :math:`h' > 0`.
-
-    >>> pf.mobilities.check_increasing(pf.mobilities.Vanilla())
     """
     if type(mobility).__module__.rpartition(".")[0] != __package__:
         allowed = isinstance(mobility, KnownShape) and mobility.allow_nonmonotone
