@@ -165,6 +165,14 @@ def hold(app: Sphinx, page: nodes.document, name: str) -> None:
             around[place + 1] = nodes.Text(kept)
 
 
+def join(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Put each formula of a docstring on one line: what escapes bars in text looks at lines."""
+    text = re.sub(
+        ":math:`[^`]+`", lambda found: re.sub(r"\s*\n\s*", " ", found[0]), "\n".join(lines)
+    )
+    lines[:] = text.split("\n")
+
+
 def display_math(self: HTML5Translator, node: nodes.math_block) -> None:
     self.body.append(self.starttag(node, "div", CLASS="math"))
     self.body.append(f'<div class="formula">{converted(self, node)}</div>')
@@ -177,6 +185,8 @@ def display_math(self: HTML5Translator, node: nodes.math_block) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    app.setup_extension("sphinx.ext.autodoc")
+    app.connect("autodoc-process-docstring", join, priority=300)  # before bars are escaped
     app.connect("doctree-resolved", hold)
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

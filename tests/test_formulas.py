@@ -107,6 +107,12 @@ def test_lines_and_columns_need_no_environment():
     assert formulas.mathml(r"\begin{cases} a & b \\ c & d \end{cases}", True).count("<mtr>") == 2
 
 
+def test_a_formula_of_a_docstring_that_goes_on_in_the_next_line_is_one_line():
+    lines = ["The distance :math:`|x -", "    y|^2`, and |a| `b`", "end"]
+    formulas.join(None, "function", "f", None, None, lines)
+    assert lines == ["The distance :math:`|x - y|^2`, and |a| `b`", "end"]
+
+
 # ------------------------------------------------------------------ what is understood
 
 

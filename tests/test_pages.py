@@ -51,11 +51,14 @@ def fenced(lines: list[str]) -> Iterator[tuple[int, str]]:
 
 
 def code_lines() -> Iterator[tuple[str, int, str]]:
-    """All lines of code that pages show: file, number, text. Docstrings without their margin."""
+    """All lines of code that pages show: file, number, text.
+
+    Not what is printed, nor commands at a prompt: the style sheet wraps them on a wide screen.
+    """
     pages = [page for page in DOCS.rglob("*.rst") if "_build" not in page.parts]
     for page in sorted(page for page in pages if "gallery" not in page.parts):
         lines = page.read_text(encoding="utf-8").splitlines()
-        for number, line in literal(lines, "python|console|bash|toml|rst|c"):
+        for number, line in literal(lines, "python|bash|toml|rst|c"):
             yield str(page.relative_to(ROOT)), number, line
     readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     yield from (("README.md", number, line) for number, line in fenced(readme))
