@@ -99,16 +99,20 @@ def lead_back(
     which is particleflow.State, and `Course`, which is particleflow.integrators.Course.
     """
     if page.startswith("_modules/"):
-        context["body"] = re.sub(
-            rf"({GENERATED}/)((?:\w+\.)+(\w+))(-function)?(\.html#)[\w.]+?\.\3(?=[.\"])",
-            r"\1\2\4\5\2",
-            context["body"],
-        )
+        places = rf"({GENERATED}/([\w.]+?)(?:-function)?\.html#)([\w.]+)"
+        context["body"] = re.sub(places, _mended, context["body"])
 
 
-def name_attributes(app: Sphinx, domain: str, kind: str, content: addnodes.desc_content) -> None:
+def _mended(link: re.Match[str]) -> str:
+    """The link to an object's page: its anchor begins with the name of the page."""
+    to, path, anchor = link.groups()
+    name = path.rpartition(".")[2]
+    return link[0] if anchor.startswith(path) else f"{to}{path}{anchor.partition(f'.{name}')[2]}"
+
+
+def name_attributes(app: Sphinx, doctree: nodes.document) -> None:
     """Call attributes what docstrings call them: Sphinx says "Variables"."""
-    for name in content.findall(nodes.field_name):
+    for name in doctree.findall(nodes.field_name):
         if name.astext() == "Variables":
             name[:] = [nodes.Text("Attributes")]
 
@@ -127,6 +131,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("missing-reference", link)
     app.connect("html-page-context", one_branch, priority=400)  # before the theme asks for it
     app.connect("html-page-context", lead_back)
-    app.connect("object-description-transform", name_attributes)
+    app.connect("doctree-read", name_attributes)
     app.connect("build-finished", check_links, priority=900)  # after the gallery made its links
     return {"parallel_read_safe": True, "parallel_write_safe": True}
