@@ -118,8 +118,8 @@ class Task:
     >>> start, target = pf.samplers.Gaussian(dim=2), pf.samplers.Rings()
     >>> task = Task("rings", start, target, particles=20, targets=30)
     >>> problem = task.draw(seed=0)
-    >>> len(problem.x0), len(problem.target), len(problem.held_out), len(problem.fresh)
-    (20, 30, 30, 20)
+    >>> len(problem.x0), len(problem.target), len(problem.held_out)
+    (20, 30, 30)
     """
 
     name: str
