@@ -37,8 +37,8 @@ class Problem:
     held_out : (M, d) tensor
         A target sample that the flow never sees.
     fresh : (N, d) tensor
-        As many target points as particles. Their distance to `target` is the floor: no flow can be
-        expected to end nearer.
+        As many target points as particles. Their distance to the two target samples is the floor:
+        no flow can be expected to end nearer to points that it never saw.
     steps : int
         The number of steps, for schedules that end with the run.
     seed : int
