@@ -75,6 +75,7 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 napoleon_use_param = False  # "flow, x0, target" stays one entry
 add_module_names = False
+strip_signature_backslash = True  # napoleon escapes the last letter of `classes_` then
 
 
 def plain_warning(message: Warning | str, category: type[Warning], *place: Any) -> str:

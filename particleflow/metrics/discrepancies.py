@@ -173,7 +173,7 @@ class EnergyDistance(OfClouds):
     ValueError
         A call: as `MMD2`.
 
-    Cost: O((N + M)^2 d) by exact sums, as `MMD2`; O((N + M) log(N + M)) in d = 1, by sorting.
+    Cost: O((N + M)^2 d) by exact sums, as `MMD2`; O((N + M) log(N + M)) in d = 1.
 
     Source: Szekely and Rizzo (2013); as an MMD^2, Sejdinovic, Sriperumbudur, Gretton and Fukumizu
     (2013).

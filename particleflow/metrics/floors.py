@@ -23,8 +23,9 @@ SPLITS = 8
 class Floor:
     """The answer of `floor`: a metric between two fresh samples of the target.
 
-    A metric between particles and target cannot be expected to fall below it: there the particles
-    are as good as a sample.
+    Particles whose metric to the target has come down to it are as near as a fresh sample. A flow
+    may go below it: particles that fit the target's own points are nearer to these than a fresh
+    sample is.
 
     Attributes
     ----------
@@ -55,8 +56,9 @@ def floor(metric: Callable[[Any, Any], float], y: Any, n: int, *, seed: int = 0)
       continued to n and M as a power of the harmonic size n M / (n + M): the metric between samples
       falls as such a power, whose exponent lies between -1 (squared distances) and -1 / max(4, d).
 
-    The metric must be of clouds, and vanish between equal ones. Compare a run's last value with it:
-    what lies within a few spreads of the floor cannot be improved.
+    The metric must vanish between equal clouds. Compare a run's last value with it: particles at
+    the floor are as near to the target as a fresh sample. A flow may go below it, by fitting the
+    target's own points; this is no gain against points that it never saw.
 
     Parameters
     ----------

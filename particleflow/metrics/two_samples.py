@@ -49,8 +49,10 @@ class TwoSample:
         (1 + number of permutations with at least this MMD^2) / (1 + permutations).
     bandwidth : float or None
         That of the kernel, in units of the coordinates; None for a kernel without one.
-    n, m : int
-        The sizes of the clouds x and y.
+    n : int
+        The size of the cloud x.
+    m : int
+        The size of the cloud y.
     permutations : int
         The number of permutations that were drawn.
     compared : (int, int)

@@ -51,8 +51,8 @@ class Study:
     - The number of steps, and the kernel scale `problem.bandwidth` that they are given.
     - With `tuning` > 0 the number of trials: points of a Sobol sequence in each contender's own
       ranges, and its default beside. Trials run on seeds that are used for nothing else. The trial
-      of the least median distance to held-out points is chosen; one that diverged, failed or was
-      unstable on any seed is not.
+      of the least median distance to held-out points is chosen, of those that completed on every
+      seed.
 
     The time step is not the same: each flow suggests its own. Nor are seconds and fits of equal
     steps: read values at equal seconds or fits with `Result.equal` and `Result.values`, and take

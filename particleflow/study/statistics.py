@@ -30,8 +30,10 @@ class Interval:
     ----------
     median : float
         The median; nan of no values.
-    low, high : float
-        The ends of the interval.
+    low : float
+        The lower end of the interval.
+    high : float
+        The upper end of the interval.
     count : int
         The number of values, those that are nan left out.
     """

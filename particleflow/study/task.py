@@ -37,8 +37,8 @@ class Problem:
     held_out : (M, d) tensor
         A target sample that the flow never sees.
     fresh : (N, d) tensor
-        As many target points as particles. Their distance to `target` is the floor: no flow can be
-        expected to end nearer.
+        As many target points as particles. Their distance to the two target samples is the floor:
+        no flow can be expected to end nearer to points that it never saw.
     steps : int
         The number of steps, for schedules that end with the run.
     seed : int
@@ -118,8 +118,8 @@ class Task:
     >>> start, target = pf.samplers.Gaussian(dim=2), pf.samplers.Rings()
     >>> task = Task("rings", start, target, particles=20, targets=30)
     >>> problem = task.draw(seed=0)
-    >>> len(problem.x0), len(problem.target), len(problem.held_out), len(problem.fresh)
-    (20, 30, 30, 20)
+    >>> len(problem.x0), len(problem.target), len(problem.held_out)
+    (20, 30, 30)
     """
 
     name: str
