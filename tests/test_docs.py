@@ -214,7 +214,10 @@ COMMANDS = [
     (page.stem, command)
     for page in PAGES
     for _, code in blocks(page, "console")
-    for command in re.findall(r"^\$ particleflow (.*)", code.replace("\\\n", " "), re.M)
+    # but for commands that the page shows to be refused
+    for command in re.findall(
+        r"^\$ particleflow (.*)$(?!\nparticleflow: error)", code.replace("\\\n", " "), re.M
+    )
 ]
 
 
