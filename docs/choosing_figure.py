@@ -349,7 +349,7 @@ def dt() -> None:
         ncols=4,
         fontsize=8.5,
         loc="center right",
-        bbox_to_anchor=(1.0, 0.6),
+        bbox_to_anchor=(1.0, 0.51),
     )
     save(figure, "dt")
 

@@ -213,7 +213,12 @@ COMMANDS = [
     (page.stem, command)
     for page in PAGES
     for block in blocks(page, "console")
-    for command in re.findall(r"^\$ particleflow (.*)", block.code.replace("\\\n", " "), re.M)
+    # but for commands that the page shows to be refused
+    for command in re.findall(
+        r"^\$ particleflow (.*)$(?!\nparticleflow: error)",
+        block.code.replace("\\\n", " "),
+        re.M,
+    )
 ]
 
 
