@@ -22,7 +22,7 @@ PAGES = sorted(
     if not BUILT & set(page.relative_to(DOCS).parts) and page.name != "sg_execution_times.rst"
 )
 # Pages of the repository that are no part of the documentation.
-OTHERS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")]
+OTHERS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")]
 # Written between the outputs of two blocks.
 BETWEEN = "\x1e"
 
@@ -99,9 +99,11 @@ def printed(page: Path) -> list[tuple[Block, Block]]:
 
 
 def timeless(said: str) -> str:
-    """Words without seconds, which differ from run to run, and without blanks at ends of lines."""
+    """Words without seconds, which differ from run to run, and without the columns of tables, whose
+    width depends on them.
+    """
     said = re.sub(r" +[0-9.]+ s\b", " some time", said)
-    return "\n".join(line.rstrip() for line in said.strip().splitlines())
+    return "\n".join(" ".join(line.split()) for line in said.strip().splitlines())
 
 
 def why_not_run(command: str) -> str | None:

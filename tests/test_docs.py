@@ -33,7 +33,29 @@ from particleflow.cli import main
 
 PACKAGE = Path(pf.__file__).parent
 # Pages whose blocks take five seconds or more.
-LONG = {"cli", "films", "first_hour_student", "parallel", "README"}
+LONG = {
+    "README",
+    "cli",
+    "films",
+    "first_hour_engineer",
+    "first_hour_student",
+    "first_hour_teacher",
+    "parallel",
+    "pictures",
+}
+# Pages for a beginner, which show all that their code prints.
+START = {
+    "README",
+    "arriving",
+    "films",
+    "first_hour_engineer",
+    "first_hour_student",
+    "first_hour_teacher",
+    "pictures",
+    "player",
+    "questions",
+    "quickstart",
+}
 # Words shown without the command that printed them, and why.
 SHOWN_ONCE = {
     "rings         W2 / floor": "a column at equal seconds, which differ from run to run",
@@ -65,6 +87,9 @@ def test_code_runs_as_printed(python: Python, page: Path, tmp_path: Path) -> Non
     for block, words in shown.items():
         if block.language == "python":
             assert timeless(outputs[block.line]) == words, f"{page.name}, line {block.line}"
+    if page.stem in START:
+        silent = {line for line, said in outputs.items() if not said.strip()}
+        assert set(outputs) - silent <= {block.line for block in shown}, "show what this prints"
     for block in blocks(page, "console"):
         for command in filter(lambda command: why_not_run(command) is None, block.commands()):
             as_printed = block in shown and command == block.commands()[-1]
