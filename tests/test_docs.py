@@ -41,6 +41,7 @@ LONG = {
     "first_hour_student",
     "first_hour_teacher",
     "parallel",
+    "player",
     "pictures",
 }
 # Pages for a beginner, which show all that their code prints.
