@@ -33,6 +33,7 @@ NOT_RUN = {
     r"\. \.venv/": "enters an environment",
     r"(\.venv/bin/)?pip install\b": "installs; the test of the extras looks at their names",
     r"\.venv/bin/python -m pytest\b": "runs tests",
+    r"pyftsubset\b": "cuts the fonts of these pages, once; they are in docs/_static",
     r"particleflow live\b": "runs until Ctrl-C; tests/test_live_server.py runs it",
     r"(particleflow benchmark|python -m benchmarks)(?! --list)": "takes minutes;"
     " tests/test_benchmarks.py runs short ones",
@@ -47,10 +48,19 @@ class Block:
     language: str
     code: str
 
+    @property
+    def answers(self) -> bool:
+        """Does a console show below its commands what they print?"""
+        lines = self.code.replace("\\\n", " ").splitlines()
+        prompts = [line.startswith("$ ") for line in lines]
+        return any(prompts) and not all(prompts)
+
     def commands(self) -> list[str]:
         """The commands of a console, without prompts and comments."""
         lines = self.code.replace("\\\n", " ").splitlines()
-        bare = (re.sub(r"\s+#.*", "", line).removeprefix("$ ").strip() for line in lines)
+        if self.answers:
+            lines = [line for line in lines if line.startswith("$ ")]
+        bare = (re.sub(r"(^|\s+)#.*", "", line).removeprefix("$ ").strip() for line in lines)
         return [part.strip() for line in bare for part in line.split(" && ") if part.strip()]
 
 

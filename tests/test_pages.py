@@ -45,8 +45,8 @@ def fenced(lines: list[str]) -> Iterator[tuple[int, str]]:
     language = ""
     for number, line in enumerate(lines, 1):
         if line.startswith("```"):
-            language = "" if language else line[3:] or "output"
-        elif language not in ("", "output"):
+            language = "" if language else line[3:] or "text"
+        elif language not in ("", "text"):
             yield number, line
 
 
