@@ -64,7 +64,11 @@ def stopping(stop: Any, *, kept: bool = False) -> Stop:
                 "add them, or pass a function of the state alone",
             )
         return made
-    remedy = "pass pf.Arrived(), or a function of the state, e.g. lambda state: state.clock.t > 2"
+    remedy = (
+        f"add the parentheses, {stop.__name__}()"
+        if isinstance(stop, type) and hasattr(stop, "begin")
+        else "pass pf.Arrived(), or a function of the state, e.g. lambda state: state.clock.t > 2"
+    )
     found: Stop = _checks.function(stop, "stop", remedy=remedy)
     return found
 

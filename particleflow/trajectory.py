@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from particleflow import _checks, archive, folder_trajectory
+from particleflow._refusals import RefusedValueError
 from particleflow._words import called, last_known, number, unknown_attribute
 from particleflow.advice import Advice, advised
 from particleflow.arrival import Nearness, nearness_of_run
@@ -338,6 +339,13 @@ class Trajectory(Replayed):
         """
         if isinstance(path, str | Path) and folder_trajectory.is_run(path):
             return folder_trajectory.read(path, cls._restored)
+        if isinstance(path, str | Path) and Path(path).is_dir():
+            raise RefusedValueError(
+                "path",
+                f"must be a file written by Trajectory.save, and '{path}' is not: it is a folder,"
+                " and holds no run",
+                remedy="pass what save has returned, or the checkpoint that simulate was given",
+            )
         return archive.read(path, cls._restored)
 
     @classmethod

@@ -42,7 +42,7 @@ def test_a_run_that_has_ended_is_given_back_and_another_one_is_refused(
     path = Trajectory.load(tmp_path / "checkpoint")
     assert_same(path, Trajectory.load(tmp_path / "trajectory.npz"))
     assert main(["run", "--resume", str(tmp_path)]) == 0
-    assert "mmd: went on from step 4" in capsys.readouterr().out
+    assert "mmd: had ended at step 4" in capsys.readouterr().out
     assert_same(path, Trajectory.load(tmp_path / "trajectory.npz"))
     for more, told in {
         ("--dt", "0.02"): f"{tmp_path}, whose checkpoint is of a run with mmd.dt 0.01, not 0.02:",

@@ -267,6 +267,11 @@ def test_a_rule_that_cannot_serve_is_refused_before_the_first_step(
         pf.record(pf.iterate(flow, X, y, dt=0.1), stop=stop)
 
 
+def test_a_rule_without_its_parentheses_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"got the class AtRest: add the parentheses, AtRest\(\)"):
+        pf.simulate(FLOW, X, Y, steps=9, dt=0.1, stop=pf.AtRest)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("rule", [pf.AtRest, pf.EnergyBelow], ids=["AtRest", "EnergyBelow"])
 def test_tolerances_are_checked(rule: Any) -> None:
     for wrong in ({"rtol": -1.0}, {"rtol": 0.0}, {"every": 0}):

@@ -237,10 +237,9 @@ def test_a_file_that_is_none_is_refused(kind: str, tmp_path: Path) -> None:
         case "folder":
             file.unlink()
             file.mkdir()
-    with pytest.raises(
-        ValueError,
-        match=re.escape(f"`path` must be a file written by Trajectory.save, and '{file}' is not: "),
-    ):
+    words = f"`path` must be a file written by Trajectory.save, and '{file}' is not: "
+    words += "it is a folder, and holds no run" if kind == "folder" else ""
+    with pytest.raises(ValueError, match=re.escape(words)):
         Trajectory.load(file)
 
 
