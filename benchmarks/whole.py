@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
     failed = 0
     if not any(word.partition("=")[0] in PART for word in argv):
         options = ["--jobs", str(args.jobs), "--out", str(args.out)]
-        options += ["--quick"] * args.quick
+        options += ["--quick"] * args.quick + ["--full"] * args.full
         statements = truth.expected(truth.jobs_of(truth.parsed(options)))
         runs, processes = comparison.expected(args), min(args.jobs, processors())
         parts = (

@@ -33,7 +33,7 @@ DIGEST = 9
 # Number of seeds of the comparison.
 SEEDS = 10
 # Number of trials of each contender on each task.
-TRIALS = 5
+TRIALS = 4
 # The tasks of a quick run: of two and ten dimensions, near and far.
 QUICK_TASKS = ("rings", "far", "digits10", "outliers")
 # Number of steps of a quick run.
@@ -213,7 +213,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     size.add_argument(
         "--full",
         action="store_true",
-        help="also the published runs in full, and the mass between far modes",
+        help="also the longest statements, the published runs in full, and the mass between far modes",
     )
     parser.add_argument("--tasks", type=_words, metavar="A,B", help="(default: all)")
     parser.add_argument("--contenders", type=_words, metavar="A,B", help="(default: all)")
