@@ -213,7 +213,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     size.add_argument(
         "--full",
         action="store_true",
-        help="also the longest statements, the published runs in full, and the mass between far modes",
+        help="also the longest statements, the published runs, and the mass between far modes",
     )
     parser.add_argument("--tasks", type=_words, metavar="A,B", help="(default: all)")
     parser.add_argument("--contenders", type=_words, metavar="A,B", help="(default: all)")
