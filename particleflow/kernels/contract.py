@@ -35,9 +35,9 @@ class Kernel(Protocol):
         \Delta_z k = 4 s\, \varphi''(s) + 2 d\, \varphi'(s) .
 
     `profile` is :math:`\varphi`, `slope` its derivative in s (not in the distance) and `curvature`
-    the second. Each maps s >= 0 elementwise; s may have any shape, in float32 or float64. `profile`
-    and `slope` must be finite at every s, s = 0 too. `pf.testing.check_kernel` tries a kernel of
-    your own.
+    the second. Each maps a tensor s >= 0 of torch elementwise; s may have any shape, in float32 or
+    float64. Arrays of numpy do not serve. `profile` and `slope` must be finite at every s, s = 0
+    too. `pf.testing.check_kernel` tries a kernel of your own.
     """
 
     def profile(self, s: Tensor) -> Tensor: ...
