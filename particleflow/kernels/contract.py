@@ -40,9 +40,14 @@ class Kernel(Protocol):
     too. `pf.testing.check_kernel` tries a kernel of your own.
     """
 
-    def profile(self, s: Tensor) -> Tensor: ...
-    def slope(self, s: Tensor) -> Tensor: ...
-    def curvature(self, s: Tensor) -> Tensor: ...
+    def profile(self, s: Tensor) -> Tensor:
+        r""":math:`\varphi(s)`, elementwise in s = |z - y|^2."""
+
+    def slope(self, s: Tensor) -> Tensor:
+        r""":math:`\varphi'(s)`, the derivative in s, elementwise."""
+
+    def curvature(self, s: Tensor) -> Tensor:
+        r""":math:`\varphi''(s)`, elementwise."""
 
 
 @runtime_checkable
@@ -72,7 +77,9 @@ class ScaledKernel(Kernel, Protocol):
     """
 
     @property
-    def bandwidth(self) -> float: ...
+    def bandwidth(self) -> float:
+        """The unit of length, > 0, in units of the coordinates."""
+
     def with_bandwidth(self, bandwidth: float) -> ScaledKernel:
         """The member of the family with another bandwidth, in units of the coordinates."""
         ...
