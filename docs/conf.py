@@ -92,6 +92,9 @@ def make_player(app: Sphinx) -> None:
 # formulas: |x| and * mean what they say
 
 
+COLON = "\ue000"  # stands for a colon that napoleon must not see
+
+
 def plain_formulas(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
@@ -115,6 +118,8 @@ def plain_formulas(
             body = False
         if not body and re.match(r"(Cost|Source): ", line):
             out += ["", ""]  # two empty lines end napoleon's section, such as that of the errors
+        elif body and directive < 0 and line.startswith("Source: "):
+            out.append("")  # a paragraph of its own
         elif not body and line.startswith(">>> ") and not lines[k - 1].strip():
             out.append("")
         starts = body and line.startswith("    ") and (k == 0 or not lines[k - 1].strip())
@@ -127,9 +132,16 @@ def plain_formulas(
             if block or example
             else re.sub(r"(`[^`]*`)|([|*])", lambda m: m[1] or "\\" + m[2], line)
         )
-    lines[:] = (
-        ["", *out] if what == "property" else out
-    )  # napoleon would take the words before a colon for the property's type
+    if what == "property" and out:  # napoleon would take the words before a colon for its type
+        out[0] = out[0].replace(":", COLON)
+    lines[:] = out
+
+
+def with_colons(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Undo what `plain_formulas` has hidden from napoleon."""
+    lines[:] = [line.replace(COLON, ":") for line in lines]
 
 
 def no_signature(app: Sphinx, what: str, name: str, obj: Any, *rest: Any) -> tuple[str, str] | None:
@@ -146,4 +158,5 @@ def setup(app: Sphinx) -> None:
     app.connect("builder-inited", make_player)
     app.connect("builder-inited", thumbnails, priority=900)  # after the gallery was run
     app.connect("autodoc-process-docstring", plain_formulas, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", with_colons, priority=600)  # after it
     app.connect("autodoc-process-signature", no_signature)

@@ -110,9 +110,14 @@ def pieces(row: list[Element], before: bool) -> list[list[Element]]:
 
 def operator(element: Element) -> str:
     """The sign of an operator, also where it has an exponent or limits; else empty."""
-    while element.tag in ("msup", "msub", "msubsup"):
+    while element.tag in ("msup", "msub", "msubsup") or primed(element):
         element = element[0]
     return (element.text or "") if element.tag == "mo" else ""
+
+
+def primed(element: Element) -> bool:
+    """Whether it is a term and its prime, as `mend_primes` leaves them."""
+    return element.tag == "mrow" and len(element) == 2 and element[1].text in set("′″‴⁗")
 
 
 def breaks(element: Element) -> bool:

@@ -241,8 +241,7 @@ class Arrived:
 
     .. math::
 
-        W_2(x, y) \le \max\bigl( W_2(\text{two fresh samples}),\;
-            10^{-3}\, W_2(x_0, y) \bigr)
+        W_2(x, y) \le \max\bigl( \text{floor},\; 10^{-3}\, W_2(x_0, y) \bigr)
 
     Every `every` steps W2 (the root, in the units of the coordinates) is compared with its floor,
     the W2 of two fresh samples, which is estimated from the target's own points (`metrics.floor`; 0

@@ -66,7 +66,11 @@ class AutoFlow(Flow):
         `Annealed`, whose rule is `Continuation`.
     mobility : Mobility or EnergySlope
         That of the kind: `EnergySlope`, or the given one of a MonoFlow.
-    noise, diffusion, reaction : None
+    noise : None
+        As in `Flow`; not used.
+    diffusion : None
+        As in `Flow`; not used.
+    reaction : None
         As in `Flow`; not used.
     renewals : tuple of Renewal
         As in `Flow`; empty.
@@ -147,9 +151,8 @@ def auto_flow(
     The kernel's bandwidth falls from the size of both clouds to the scale of the target. At first
     all particles feel all of the target; in the end they follow its details. So the flow arrives
     where a flow with one bandwidth stalls: from afar, between far modes, at outliers and in heavy
-    tails. MMD and
-    KALE flow lower at each step the energy of the current bandwidth. `simulate` takes `Paced`
-    steps, whose length follows the flow, and needs neither dt nor a number of steps.
+    tails. MMD and KALE flow lower at each step the energy of the current bandwidth. `simulate`
+    takes `Paced` steps, whose length follows the flow, and needs neither dt nor a number of steps.
 
     Parameters
     ----------

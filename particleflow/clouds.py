@@ -179,8 +179,11 @@ class Randomness(Protocol):
     `Draws` and `Replay` are such.
     """
 
-    def normal(self, stream: str, step: int, like: Array) -> Array: ...
-    def child_seed(self, stream: str, step: int) -> int: ...
+    def normal(self, stream: str, step: int, like: Array) -> Array:
+        """Standard normal numbers like `like`, a function of stream and step."""
+
+    def child_seed(self, stream: str, step: int) -> int:
+        """A seed for a part that draws its own numbers."""
 
 
 @dataclass(frozen=True)

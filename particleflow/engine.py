@@ -108,7 +108,7 @@ def iterate(
     seed: int | None = None,
     draws: Randomness | None = None,
 ) -> Iterator[State]:
-    r"""Generate the states 0, 1, 2, ... of a run, without end: a loop of your own takes them.
+    r"""Generate the states of a run from step 0 on, without end: a loop of your own takes them.
 
     .. math::
 

@@ -29,8 +29,11 @@ class Remembering(Protocol):
     never changed later.
     """
 
-    def remembered(self) -> tuple[Memory, Mapping[str, Any]]: ...
-    def recall(self, tensors: Memory, facts: Mapping[str, Any]) -> None: ...
+    def remembered(self) -> tuple[Memory, Mapping[str, Any]]:
+        """The memory: tensors by name, and facts that JSON holds."""
+
+    def recall(self, tensors: Memory, facts: Mapping[str, Any]) -> None:
+        """Take over what `remembered` told."""
 
 
 def under(prefix: str, tensors: Memory) -> dict[str, Tensor]:

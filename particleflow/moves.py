@@ -39,8 +39,8 @@ def unbalanced(
     F = h(w), for the flow's witness w and mobility h, and the masses m sum to one here. So mass
     jumps to where it is missing, and need not travel there. The total stays exactly (`FisherRao`).
     With MMD or KALE this is their flow for the spherical Hellinger-Kantorovich metric; with a log
-    ratio and `Unit` it is that of KL, birth-death dynamics. Motion and
-    reaction both lower that energy.
+    ratio and `Unit` it is that of KL, birth-death dynamics. Motion and reaction both lower that
+    energy.
 
     Parameters
     ----------

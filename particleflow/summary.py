@@ -56,7 +56,7 @@ class Summary:
         The points of each cloud that were drawn for W2 and the floor; 0 where all were compared.
         Both are larger for a part than for all points.
     particles : int
-        N.
+        The number N of particles.
     strays : int or None
         Particles farther than `stray_distance` from every target point. At most 5000 particles and
         5000 target points are looked at.

@@ -466,8 +466,9 @@ class Trajectory(Replayed):
             The length of the film.
         pace : str
             What the frames are even in: "path" (the distance travelled), "steps" or "time".
-        title, color, trails, arrows, inset, dark, transparent, axes, xlim, ylim, density,
-        as_images, orbit, size, dpi
+        title, color, trails, arrows, inset, dark, transparent
+            As for `plotting.animate`.
+        axes, xlim, ylim, density, as_images, orbit, size, dpi
             As for `plotting.animate`.
 
         Returns

@@ -101,6 +101,10 @@ def test_formulas_with_a_wide_space_between_get_a_line_each():
     assert '<span style="word-spacing: 2em"> </span>' in made
 
 
+def test_a_prime_after_a_bracket_lets_lines_break():
+    assert texts(r"h = a, \qquad g = (f^*)'(s)", display=True)[-1].startswith("=")
+
+
 def test_lines_and_columns_need_no_environment():
     assert formulas.mathml(r"a &= b \\ c &= d", display=True).count("<mtr>") == 2
     assert formulas.mathml("a\n\nb", display=True).count("<mtr>") == 2

@@ -371,3 +371,15 @@ def test_broken_links_are_found(tmp_path: Path) -> None:
         ("api/b.html", "../a.html#end"),
         ("api/b.html", "c.png"),
     ]
+
+
+def test_the_words_of_a_property_before_a_colon_are_no_type() -> None:
+    import conf
+    from sphinx.ext.napoleon import Config, NumpyDocstring
+
+    said = "The floor in words: empty without one."
+    lines = [said]
+    conf.plain_formulas(None, "property", "floor", None, None, lines)
+    lines = NumpyDocstring(lines, Config(), what="property", name="floor").lines()
+    conf.with_colons(None, "property", "floor", None, None, lines)
+    assert lines[0] == said

@@ -31,15 +31,30 @@ class Divergence(Protocol):
     """
 
     @property
-    def recession(self) -> float: ...
+    def recession(self) -> float:
+        """lim f(g) / g for g to infinity, which may be infinite."""
+
     @property
-    def nonnegative(self) -> bool: ...
-    def f(self, g: Tensor) -> Tensor: ...
-    def slope(self, g: Tensor) -> Tensor: ...
-    def curvature(self, g: Tensor) -> Tensor: ...
-    def conjugate(self, s: Tensor) -> Tensor: ...
-    def ratio(self, s: Tensor) -> Tensor: ...
-    def ratio_slope(self, s: Tensor) -> Tensor: ...
+    def nonnegative(self) -> bool:
+        """Whether the supremum of the conjugate is over g >= 0."""
+
+    def f(self, g: Tensor) -> Tensor:
+        """f(g), elementwise in g >= 0."""
+
+    def slope(self, g: Tensor) -> Tensor:
+        r""":math:`f'(g)`, elementwise in g >= 0."""
+
+    def curvature(self, g: Tensor) -> Tensor:
+        r""":math:`f''(g)`, elementwise in g >= 0."""
+
+    def conjugate(self, s: Tensor) -> Tensor:
+        r""":math:`f^*(s) = \sup_{g \ge 0} s g - f(g)`, elementwise in s."""
+
+    def ratio(self, s: Tensor) -> Tensor:
+        """The maximiser :math:`g = (f^*)'(s)`, elementwise in s."""
+
+    def ratio_slope(self, s: Tensor) -> Tensor:
+        """:math:`(f^*)''(s)`, elementwise in s."""
 
 
 class PiecewiseLinear:

@@ -35,7 +35,8 @@ class Witness(Protocol):
     """
 
     @property
-    def log_ratio(self) -> bool: ...
+    def log_ratio(self) -> bool:
+        """Whether w estimates log(target / current)."""
 
     def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
         """w(z) (Q,) and grad w(z) (Q, d) at points z (Q, d), in the dtype of z.
@@ -175,13 +176,20 @@ class Estimator(Protocol):
     """
 
     @property
-    def deterministic(self) -> bool: ...
+    def deterministic(self) -> bool:
+        """Whether fit is a deterministic function of x and y."""
+
     @property
-    def log_ratio(self) -> bool: ...
+    def log_ratio(self) -> bool:
+        """Whether the witness estimates log(target / current)."""
+
     @property
-    def needs_target(self) -> bool: ...
+    def needs_target(self) -> bool:
+        """Whether fit needs y."""
+
     @property
-    def energy_slope(self) -> float | None: ...
+    def energy_slope(self) -> float | None:
+        """The constant c for which c grad w is minus the gradient of `Fit.value`; None without."""
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         """The fit to the particles x (N, d) and the target y (M, d), at the time of `clock`.

@@ -43,7 +43,7 @@ class CTransformWitness:
     v : (M,) tensor
         The numbers, float64, in the unit of the cost.
     order : 1 or 2
-        n.
+        The exponent n of the cost.
 
     Cost: O(Q M d) for Q queries, in blocks of 64 MiB.
 
@@ -103,7 +103,7 @@ class SoftTransportWitness:
 
     Cost: O(Q M d) for Q queries, in blocks of 64 MiB.
 
-    Source: Cuturi (2013); Peyre and Cuturi (2019), equation 4.40.
+    Source: Cuturi (2013); Peyre and Cuturi (2019), section 4.4.
 
     In the middle of two equal points the pulls cancel, and w = -c:
 

@@ -157,8 +157,8 @@ class CTransformCritic:
     Beyond, it takes logarithms in blocks, 0.4 s. Memory is a few times 8 N M bytes, and bounded
     beyond 5800 x 5800 points. POT computes in float64 on the CPU.
 
-    Source: Peyre and Cuturi (2019), equation 2.20, and 4.40 for the entropic potential; Cuturi
-    (2013).
+    Source: Peyre and Cuturi (2019), equation 2.20, and section 4.4 for the entropic potential;
+    Cuturi (2013).
 
     Three particles at 0 and a target at 1 and 3: W1 is the mean distance, and the speed is 1.
 

@@ -239,11 +239,16 @@ class Integrator(Protocol):
     """
 
     @property
-    def order(self) -> float: ...
+    def order(self) -> float:
+        """The error at a fixed time is O(dt^order)."""
+
     @property
-    def stages(self) -> int: ...
+    def stages(self) -> int:
+        """Fits and velocities per step."""
+
     @property
-    def stochastic(self) -> bool: ...
+    def stochastic(self) -> bool:
+        """Whether it adds the flow's diffusion."""
 
     def step(
         self, flow: Flow, refit: Refit, state: State, dt: float

@@ -90,7 +90,7 @@ class Descent(LengthsOf):
     Cost: a fit, its value and its velocity for each trial; the accepted one serves as the next
     state's. Memory O(N d).
     Source: Armijo (1966), Pacific Journal of Mathematics 16; Barzilai and Borwein (1988), IMA
-    Journal of Numerical Analysis 8, equation 5.
+    Journal of Numerical Analysis 8.
 
     >>> normal = pf.samplers.Gaussian(dim=1)
     >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))  # E = x^2 / 2 + const

@@ -27,8 +27,8 @@ class Momentum(Optimiser):
 
         \begin{aligned}
         u_{n+1} &= \mu\, u_n + v(x_n) , \\
-        x_{n+1} &= x_n + \Delta t\, u_{n+1} \qquad \text{(heavy ball)} \\
-        x_{n+1} &= x_n + \Delta t\, (v(x_n) + \mu\, u_{n+1}) \qquad \text{(Nesterov)}
+        x_{n+1} &= x_n + \Delta t\, u_{n+1} \quad \text{(heavy ball)} \\
+        x_{n+1} &= x_n + \Delta t\, (v(x_n) + \mu\, u_{n+1}) \quad \text{(Nesterov)}
         \end{aligned}
 
     with u_0 = 0 and :math:`\mu` the `decay`. At 0.9 a steady velocity acts ten times over. Along a

@@ -260,7 +260,7 @@ class BogackiShampine(Embedded):
     Other names: BS3(2), RK23, ode23.
 
     Cost: three fits and three velocities per step.
-    Source: Bogacki and Shampine (1989), Applied Mathematics Letters 2, equation 5.
+    Source: Bogacki and Shampine (1989), Applied Mathematics Letters 2.
 
     >>> normal = pf.samplers.Gaussian(dim=1)
     >>> drift = pf.Flow(pf.estimators.ClosedForm(normal))  # v = -x

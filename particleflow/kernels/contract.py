@@ -35,14 +35,19 @@ class Kernel(Protocol):
         \Delta_z k = 4 s\, \varphi''(s) + 2 d\, \varphi'(s) .
 
     `profile` is :math:`\varphi`, `slope` its derivative in s (not in the distance) and `curvature`
-    the second. Each maps s >= 0 elementwise; s may have any shape, in float32 or float64. `profile`
-    and `slope` must be finite at every s, s = 0 too. `pf.testing.check_kernel` tries a kernel of
-    your own.
+    the second. Each maps a tensor s >= 0 of torch elementwise; s may have any shape, in float32 or
+    float64. Arrays of numpy do not serve. `profile` and `slope` must be finite at every s, s = 0
+    too. `pf.testing.check_kernel` tries a kernel of your own.
     """
 
-    def profile(self, s: Tensor) -> Tensor: ...
-    def slope(self, s: Tensor) -> Tensor: ...
-    def curvature(self, s: Tensor) -> Tensor: ...
+    def profile(self, s: Tensor) -> Tensor:
+        r""":math:`\varphi(s)`, elementwise in s = |z - y|^2."""
+
+    def slope(self, s: Tensor) -> Tensor:
+        r""":math:`\varphi'(s)`, the derivative in s, elementwise."""
+
+    def curvature(self, s: Tensor) -> Tensor:
+        r""":math:`\varphi''(s)`, elementwise."""
 
 
 @runtime_checkable
@@ -72,7 +77,9 @@ class ScaledKernel(Kernel, Protocol):
     """
 
     @property
-    def bandwidth(self) -> float: ...
+    def bandwidth(self) -> float:
+        """The unit of length, > 0, in units of the coordinates."""
+
     def with_bandwidth(self, bandwidth: float) -> ScaledKernel:
         """The member of the family with another bandwidth, in units of the coordinates."""
         ...

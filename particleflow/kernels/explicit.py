@@ -29,8 +29,11 @@ class FeatureMap(Protocol):
     features(z) @ c in z, (Q, d). Both keep the dtype and the device of z.
     """
 
-    def features(self, z: Tensor) -> Tensor: ...
-    def gradient(self, z: Tensor, c: Tensor) -> Tensor: ...
+    def features(self, z: Tensor) -> Tensor:
+        """The features (Q, D) at points z (Q, d)."""
+
+    def gradient(self, z: Tensor, c: Tensor) -> Tensor:
+        """The gradient of features(z) @ c in z, (Q, d), for c (D,)."""
 
 
 @runtime_checkable

@@ -181,7 +181,7 @@ class Neurons:
         return self.data.shape[1] + 1 + self.output_weight
 
     def features(self, z: Queries) -> Float[Tensor, "Q n"]:
-        """The features (Q, n) of neurons z (Q, dim): a sigma(w . s_j + b) / sqrt(n)."""
+        r"""The features (Q, n) of neurons z: :math:`a\, \sigma(w \cdot s_j + b) / \sqrt n`."""
         sent = self.activation.value(self._fed(z))
         return (z[:, -1:] * sent if self.output_weight else sent) / math.sqrt(len(self.data))
 

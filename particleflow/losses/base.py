@@ -33,16 +33,36 @@ class Loss(Protocol):
     """
 
     @property
-    def domain(self) -> tuple[float, float]: ...
-    def phi(self, d: Tensor) -> Tensor: ...
-    def phi_slope(self, d: Tensor) -> Tensor: ...
-    def psi(self, d: Tensor) -> Tensor: ...
-    def psi_slope(self, d: Tensor) -> Tensor: ...
-    def ratio(self, d: Tensor) -> Tensor: ...
-    def log_ratio(self, d: Tensor) -> Tensor: ...
-    def log_ratio_slope(self, d: Tensor) -> Tensor: ...
-    def inverse(self, log_ratio: Tensor) -> Tensor: ...
-    def constrain(self, u: Tensor) -> Tensor: ...
+    def domain(self) -> tuple[float, float]:
+        r"""The open interval of the d that have a log ratio: :math:`0 < r(d) < \infty`."""
+
+    def phi(self, d: Tensor) -> Tensor:
+        r""":math:`\varphi(d)`, elementwise."""
+
+    def phi_slope(self, d: Tensor) -> Tensor:
+        r""":math:`\varphi'(d)`, elementwise."""
+
+    def psi(self, d: Tensor) -> Tensor:
+        r""":math:`\psi(d)`, elementwise."""
+
+    def psi_slope(self, d: Tensor) -> Tensor:
+        r""":math:`\psi'(d)`, elementwise."""
+
+    def ratio(self, d: Tensor) -> Tensor:
+        """The ratio r(d) = target / current, elementwise."""
+
+    def log_ratio(self, d: Tensor) -> Tensor:
+        r""":math:`\log r(d)`, elementwise on the open interval `domain`."""
+
+    def log_ratio_slope(self, d: Tensor) -> Tensor:
+        """The derivative of the log ratio in d, elementwise."""
+
+    def inverse(self, log_ratio: Tensor) -> Tensor:
+        """The d of a given log ratio, elementwise."""
+
+    def constrain(self, u: Tensor) -> Tensor:
+        """Map any number u into the domain, with the log ratio increasing in u."""
+
     def objective(
         self,
         target: Tensor,
@@ -50,8 +70,11 @@ class Loss(Protocol):
         *,
         target_weights: Weights = None,
         current_weights: Weights = None,
-    ) -> Tensor: ...
-    def normalised(self, current: Tensor, *, weights: Weights = None) -> Loss: ...
+    ) -> Tensor:
+        """J, a scalar, from d at the target (M,) and at the current points (N,)."""
+
+    def normalised(self, current: Tensor, *, weights: Weights = None) -> Loss:
+        """The loss whose link holds for a learned d, given at all current points (N,)."""
 
 
 class Pair(ABC):

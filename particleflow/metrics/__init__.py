@@ -8,7 +8,7 @@
 | `SlicedW2` | root of the mean square | on fixed directions | O(projections (N + M) log(N + M)) |
 | `LeftBehind` | share of the particles beyond a radius | yes | O(N M d) |
 
-All but `LeftBehind` are symmetric. x and y are `Cloud`s, whose masses count, or plain (n, d)
+All but `LeftBehind` are symmetric. x and y are `Cloud` objects, whose masses count, or plain (n, d)
 tensors or arrays of equally heavy points. A list or a numpy array takes the dtype and device of the
 other argument, if that is a tensor. `label` names the quantity for an axis. `label_of(x, y)` also
 tells the number of points drawn, where not all are compared. `floor(metric, y, n)` is the value

@@ -18,7 +18,7 @@ class Metric(Protocol):
         """What an axis is called that shows the values; it says whether a root was taken."""
 
     def __call__(self, x: Any, y: Any) -> float:
-        """The value between two clouds (N, d) and (M, d), tensors, arrays or `Cloud`s."""
+        """The value between two clouds (N, d) and (M, d): tensors, arrays or `Cloud` objects."""
 
 
 @runtime_checkable

@@ -41,8 +41,8 @@ class LeftBehind(OfClouds):
 
     Cost: O(N M d), by tiles.
 
-    Source: Glaser, Arbel and Gretton (2021), figure 3 of the poster, which counts so the particles
-    that MMD and KALE flow leave behind three rings, with radius 0.1.
+    Source: ours, for the three rings of Glaser, Arbel and Gretton (2021), where MMD flow leaves
+    particles behind.
 
     >>> pf.metrics.LeftBehind(0.5)([[0.2], [1.0], [9.0], [0.6]], [[0.0], [1.0]])
     0.25

@@ -25,8 +25,8 @@ class MMD2(OfClouds):
     .. math::
 
         \begin{aligned}
-        \text{MMD}^2 = &\sum_{i,i'} m_i m_{i'} k(x_i, x_{i'})
-            + \sum_{j,j'} n_j n_{j'} k(y_j, y_{j'}) \\
+        \text{MMD}^2 = &\sum_{i,i'} m_i m_{i'} k(x_i, x_{i'}) \\
+            &+ \sum_{j,j'} n_j n_{j'} k(y_j, y_{j'}) \\
             &- 2 \sum_{i,j} m_i n_j k(x_i, y_j)
         \end{aligned}
 

@@ -33,9 +33,14 @@ class Mobility(Protocol):
     may be added to h.
     """
 
-    def h(self, d: Tensor) -> Tensor: ...
-    def slope(self, d: Tensor) -> Tensor: ...
-    def curvature(self, d: Tensor) -> Tensor: ...
+    def h(self, d: Tensor) -> Tensor:
+        """h(d), elementwise in the log ratio d; a constant may be added."""
+
+    def slope(self, d: Tensor) -> Tensor:
+        r""":math:`h'(d) > 0`, elementwise."""
+
+    def curvature(self, d: Tensor) -> Tensor:
+        r""":math:`h''(d)`, elementwise."""
 
 
 @runtime_checkable

@@ -135,10 +135,18 @@ class Field(Protocol):
     backend add. A query that is not finite has NaN as its answer.
     """
 
-    def value(self, z: Tensor | Queries) -> Tensor: ...
-    def grad(self, z: Tensor | Queries) -> Tensor: ...
-    def value_and_grad(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]: ...
-    def laplacian(self, z: Tensor | Queries) -> Tensor: ...
+    def value(self, z: Tensor | Queries) -> Tensor:
+        """S (Q,), or (Q, K) for weights (N, K)."""
+
+    def grad(self, z: Tensor | Queries) -> Tensor:
+        """The gradient of S (Q, d), or (Q, K, d)."""
+
+    def value_and_grad(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
+        """Value and gradient of S in one pass."""
+
+    def laplacian(self, z: Tensor | Queries) -> Tensor:
+        """The Laplacian of S (Q,), or (Q, K)."""
+
     def log(self, z: Tensor | Queries) -> tuple[Tensor, Tensor]:
         r"""The logarithm of the sum, and its gradient.
 
@@ -178,10 +186,14 @@ class Sources(Protocol):
     """
 
     @property
-    def points(self) -> Tensor: ...
+    def points(self) -> Tensor:
+        """The points (N, d): a copy of their own."""
 
-    def field(self, w: Tensor) -> Field: ...
-    def prepare(self, z: Tensor) -> Queries: ...
+    def field(self, w: Tensor) -> Field:
+        """The sum with weights w (N,) or (N, K), of any sign."""
+
+    def prepare(self, z: Tensor) -> Queries:
+        """Queries z (Q, d) that will come again."""
 
 
 @runtime_checkable

@@ -146,7 +146,7 @@ class Setup:
         The flow.
     dt : float, optional
         The step, in units of the flow's time. Left out, the flow suggests one for its problem, as
-        `pf.suggest_dt` does. In either case tuning multiplies it by the parameter "dt".
+        `Flow.suggest_dt` does. In either case tuning multiplies it by the parameter "dt".
     integrator : Integrator, optional
         How steps are made; by default Euler's.
 

@@ -21,7 +21,7 @@ class Interval:
 
     .. math::
 
-        [\, q_{0.025},\; q_{0.975} \,] \text{ of the medians of 2000 resamples}
+        [\, q_{0.025},\; q_{0.975} \,] \text{ of 2000 resampled medians}
 
     Of ten to thirty normal values it covers the true median in about 90 to 93 % of all cases, a
     little less than its name says. An infinite value stands for a run that failed.

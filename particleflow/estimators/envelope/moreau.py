@@ -53,9 +53,9 @@ class Moreau(Regularised):
     root of that share.
 
     grad w is minus the Wasserstein gradient of the value where no singular mass sits on particles.
-    Singular mass moves along with its particle: the value then changes with x_i 1 - N b_i times as
-    much. So with a finite c the estimator declares no `energy_slope`. A fit without singular mass
-    declares its own.
+    Singular mass moves along with its particle: minus the Wasserstein gradient is then
+    (1 - N b_i) grad w at x_i. So with a finite c the estimator declares no `energy_slope`. A fit
+    without singular mass declares its own.
 
     Clouds of any size serve, and N and M may differ. Where a solver does not converge,
     `report["converged"]` is False and `report["remedy"]` tells what to change.

@@ -12,6 +12,6 @@ kink is first split into a smooth far part and a near part that ends at a radius
 - `spectral`: the sum itself.
 - `backend`: the contract.
 
-Sources: Barnett, Magland and af Klinteberg (2019) for the transforms; Potts, Steidl and Nestler
+Sources: Barnett, Magland and af Klinteberg (2019) for the transforms; Potts, Steidl and Nieslony
 (2004) for periodic kernels.
 """

@@ -103,7 +103,7 @@ class Fourier(Tolerances):
 
     Cost: O(N + Q), and a fast Fourier transform of the modes; O((N + Q) log N) on the line, sorted.
 
-    Source: Barnett, Magland and af Klinteberg (2019); periodic kernels: Potts, Steidl and Nestler
+    Source: Barnett, Magland and af Klinteberg (2019); periodic kernels: Potts, Steidl and Nieslony
     (2004).
 
     >>> x = torch.arange(-200, 201)[:, None] / 20  # 401 points, 0.05 apart

@@ -6,7 +6,7 @@ for |z_j - x_j| <= extent_j. Gaussian: c_m is its spectrum divided by the volume
 L = extent + reach. All other kernels, and the far parts of kernels with a kink
 (`periodic/split.py`), are sampled after their distance has been bent where no pair of points lies:
 L = extent + reach where the kernel decays within the extent, else L = 2 (extent + bend) (Potts,
-Steidl and Nestler 2004, with the step of `periodic/split.py`).
+Steidl and Nieslony 2004, with the step of `periodic/split.py`).
 
 Let B be the root mean square of |sum_n w_n e^{-i omega x_n}| at the highest modes. It is
 sqrt(sum w^2) for scattered sources and sum |w| for sources in one heap. A sum errs by

@@ -108,8 +108,8 @@ class Nystroem(Tolerances):
     Cost: for m landmarks O(m N d) once for the weights (in float64), O(400 N d) for the probes,
     O(4096 m^2 + m^3) for the landmarks and O(m Q d) for the queries.
 
-    Source: Chen, Epperly, Tropp and Webber (2023), algorithm 2.1; Epperly, Tropp and Webber (2024),
-    algorithm 2.2.
+    Source: Chen, Epperly, Tropp and Webber (2023) for the landmarks; Epperly, Tropp and Webber
+    (2024) for drawing many at a time.
 
     >>> x = torch.arange(-200, 201)[:, None] / 20  # 401 points, 0.05 apart
     >>> sources = pf.pairwise.Nystroem(40).sources(pf.kernels.Gaussian(1.0), x)

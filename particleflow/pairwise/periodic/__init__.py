@@ -6,5 +6,5 @@ Read in this order:
 - `modes`: the Fourier coefficients of a smooth kernel on a periodic box, and bounds of the error
   of a finite number of modes.
 
-Source: Potts, Steidl and Nestler (2004).
+Source: Potts, Steidl and Nieslony (2004).
 """

@@ -8,7 +8,7 @@ The box must be long enough for one of two ways to make k periodic (`Periodic`):
 - images: a kernel that vanishes beyond its reach R is added to its periodic images. Then
   L = extent + R, and c_m is the kernel's spectrum at omega_m divided by the volume of the box.
 - a bend: any other kernel keeps its values inside the extent. Outside, the distance is bent
-  smoothly until its slope is zero at L / 2 (Potts, Steidl and Nestler 2004). Then
+  smoothly until its slope is zero at L / 2 (Potts, Steidl and Nieslony 2004). Then
   L = 2 extent + bend, and c_m comes from samples by a fast Fourier transform (FFT).
 """
 
