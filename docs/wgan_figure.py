@@ -40,7 +40,7 @@ angle = np.linspace(0, 2 * math.pi, 200)
 for radius in (1, 2):
     plane.plot(radius * np.cos(angle), radius * np.sin(angle), color=GREY, lw=1, zorder=0)
 for points, colour, label in (
-    (start, GREY, "a sample of the law, at the start"),
+    (start, GREY, "a sample of the target, at the start"),
     (end, RED, "2500 fresh batches later"),
 ):
     plane.scatter(*points.T, s=45, color=colour, label=label, edgecolor="white", lw=0.5)

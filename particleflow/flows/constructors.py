@@ -115,8 +115,8 @@ def kale_flow(
 
     It is MMD flow with a reweighted target; `KALE` tells how the weights :math:`a_j` are found. A
     large :math:`\lambda` gives MMD flow, a small one goes towards the flow of KL. The flow is
-    stiff, about :math:`(1 + \lambda) / \lambda` times faster than MMD flow: dt must be as much
-    shorter. It lowers KALE of the current :math:`\lambda`; where that changes, the recorded value
+    stiff, up to :math:`(1 + \lambda) / \lambda` times faster than MMD flow, and its dt shorter. It
+    lowers KALE of the current :math:`\lambda`; where that changes, the recorded value
     need not fall.
 
     Parameters
