@@ -22,7 +22,7 @@ CITATION = re.compile(
     rf"({NAME})((?:(?:, | and |, and ){NAME})*(?: et al\.)?),? \(?((?:19|20)\d\d)\)?"
 )
 # Words with a capital and a number that are no authors.
-OTHER = {"Beyond", "NeurIPS", "Particles", "Press", "Where", "Xiv"}
+OTHER = {"Beyond", "NeurIPS", "November", "Particles", "Press", "Where", "Xiv"}
 
 
 def plain(text: str) -> str:
