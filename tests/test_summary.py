@@ -149,7 +149,7 @@ def test_an_annealed_flow_that_stalls_is_advised_a_heavier_tail_or_a_slower_fall
 
 
 def test_an_annealed_flow_that_ends_too_wide_is_advised_a_smaller_bandwidth() -> None:
-    x0, y = start(), rings()
+    x0, y = start(300), rings(340)
     wide = pf.auto_flow(x0, y, "mono", bandwidth=3.0, start=6.0, steps=100)
     told = pf.simulate(wide, x0, y, steps=100).summary()
     assert told.verdict == "stalled"
