@@ -131,6 +131,54 @@ def test_a_large_tensor_that_is_changed_in_place_is_noticed(folder: Path, act: s
     assert last.step == 1
 
 
+def large(value: float) -> torch.Tensor:
+    """A tensor that is not copied."""
+    return torch.full((COPIED, 2), value)
+
+
+def two_large_commits(folder: Path) -> None:
+    """The second state is the last record; the first one is not."""
+    with Store.create(folder, {}) as store:
+        for step in (0, 1):
+            x = large(step + 0.5)
+            store.append({"particles": x})
+            store.commit(step, {"x": x if step else large(7.0)}, {}, [{"t": 0.0}])
+
+
+def test_a_state_that_is_the_last_record_is_written_once(folder: Path) -> None:
+    two_large_commits(folder)
+    sizes = [(folder / "segments" / f"00000{k}.npz").stat().st_size for k in (0, 1)]
+    assert sizes[0] > large(0.0).nbytes > 1000 * sizes[1]
+    with Store.open(folder) as store:
+        assert store.last is not None
+        assert torch.equal(store.last.tensors["x"], large(1.5))
+        store.commit(2, {"x": store.columns()["particles"][0]}, {}, [])
+    last = Store.open(folder, write=False).last
+    assert last is not None
+    assert torch.equal(last.tensors["x"], large(0.5))
+
+
+def test_damage_to_a_record_that_is_a_state_is_noticed(folder: Path) -> None:
+    two_large_commits(folder)
+    path = folder / "records" / "particles.bin"
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    store = Store.open(folder, write=False)
+    assert store.last is not None
+    assert store.last.step == 0
+    assert torch.equal(store.last.tensors["x"], large(7.0))
+
+
+def test_a_record_that_has_changed_since_is_no_state() -> None:
+    x = large(0.0)
+    row = Held.of({"particles": x}, "row")
+    assert Held.of({"x": x}, "tensors").shared(row) == {"x": "particles"}
+    assert Held.of({"x": x.clone()}, "tensors").shared(row) == {}
+    x += 1
+    assert Held.of({"x": x}, "tensors").shared(row) == {}
+
+
 def test_numpy_reads_the_files_alone(copy: Path) -> None:
     manifest = json.loads((copy / "segments" / "000005.json").read_text())
     layout = manifest["rows"]["particles"]
@@ -532,6 +580,8 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "no state": lambda body: body.pop("state"),
     "no rows": lambda body: body.update(rows=[]),
     "facts that are none": lambda body: body.update(facts=[]),
+    "a tensor of no column": lambda body: body.update(shared={"state/points": "/etc/passwd"}),
+    "tensors that are none": lambda body: body.update(shared=[1]),
 }
 
 

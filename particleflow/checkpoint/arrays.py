@@ -56,6 +56,15 @@ class Held:
         refuse_names_and_dtypes(large, argument)
         return cls(both, {name: tensor._version for name, tensor in large.items()})
 
+    def shared(self, other: Held) -> dict[str, str]:
+        """The watched tensors that are tensors of `other` too: their names here and there."""
+        return {
+            name: theirs
+            for name, version in self.versions.items()
+            for theirs, before in other.versions.items()
+            if version == before and _is_same(self.tensors[name], other.tensors[theirs])
+        }
+
     def check(self) -> None:
         """Raise RuntimeError where torch has changed a watched tensor in place."""
         for name, version in self.versions.items():
@@ -64,6 +73,12 @@ class Held:
                     f"'{name}' was changed in place after the step that made it: integrators and"
                     " estimators must return new tensors"
                 )
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    """Are both tensors views of the same memory, and alike?"""
+    alike = one.shape == other.shape and one.dtype == other.dtype
+    return alike and one.data_ptr() == other.data_ptr()
 
 
 def copied(tensors: Mapping[str, Tensor], argument: str) -> dict[str, Tensor]:

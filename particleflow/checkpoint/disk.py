@@ -72,6 +72,7 @@ class Disk:
         self.scalars = [row for manifest in chain for row in manifest.scalars]
         self._digest, self._next, self._states = whole.digest, len(chain), set(whole.states)
         self._columns: dict[str, Column] = {}
+        self._row = Held({}, {})  # the last record
 
     def append(self, row: Held) -> None:
         """Write a record after those that are there."""
@@ -82,6 +83,7 @@ class Disk:
                 folder_to_disk(path.parent)
             self._columns[name].append(tensor)
         row.check()
+        self._row = row
 
     def commit(
         self,
@@ -99,11 +101,15 @@ class Disk:
             for name, layout in layouts.items()
         }
         # the name of the state lasts with that of the manifest: both are in one folder
+        shared = state.shared(self._row)
+        alone = {name: value for name, value in state.tensors.items() if name not in shared}
         with replacing(state_path(self.folder, self._next), durable=True, name=False) as file:
-            seal = Sealed.writing(file, state.tensors)
+            seal = Sealed.writing(file, alone)
         state.check()
         records = len(self.scalars) + len(scalars)
-        manifest = Manifest(self._next, step, records, self._digest, seal, rows, scalars, facts)
+        manifest = Manifest(
+            self._next, step, records, self._digest, seal, rows, scalars, facts, shared
+        )
         written, self._digest = sealed(manifest.body())
         replace_bytes(manifest_path(self.folder, self._next), written, durable=True)
         self.scalars.extend(scalars)

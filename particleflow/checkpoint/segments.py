@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from torch import Tensor
 
 from particleflow.checkpoint.arrays import unpacked, write_packed
-from particleflow.checkpoint.columns import NAME, Layout, digests
+from particleflow.checkpoint.columns import NAME, Layout, digests, mapped
 from particleflow.checkpoint.documents import document, fingerprint, hashed, regular, whole
 from particleflow.checkpoint.errors import DamageError
 
@@ -70,7 +70,8 @@ class Manifest:
 
     `records` are those of the run up to here. `rows` maps each column to its layout and to the
     SHA-256 of the rows since the commit before, of which there are as many as `scalars`. `before`
-    is the SHA-256 of the manifest before, or of the run's head.
+    is the SHA-256 of the manifest before, or of the run's head. `shared` maps each tensor of the
+    state that is a part of the last record to its column: it is written there alone.
     """
 
     number: int
@@ -81,6 +82,7 @@ class Manifest:
     rows: Mapping[str, tuple[Layout, str]]
     scalars: list[dict[str, Any]]
     facts: Mapping[str, Any]
+    shared: Mapping[str, str]
 
     def body(self) -> dict[str, Any]:
         return {
@@ -95,6 +97,7 @@ class Manifest:
             },
             "scalars": self.scalars,
             "facts": dict(self.facts),
+            "shared": dict(self.shared),
         }
 
     @classmethod
@@ -108,11 +111,14 @@ class Manifest:
         """
         try:
             rows, scalars, facts = body["rows"], body["scalars"], body["facts"]
-            if not all(isinstance(entry, dict) for entry in (rows, facts, *scalars)):
+            shared = body.get("shared", {})
+            if not all(isinstance(entry, dict) for entry in (rows, facts, shared, *scalars)):
                 raise DamageError("has entries of another kind")
             for name in rows:
                 if not NAME.fullmatch(name):
                     raise DamageError(f"names a column {name[:40]!r}")
+            if shared and not (body["records"] and {*shared.values()} <= {*rows}):
+                raise DamageError("takes a tensor from a record that is none")
             return cls(
                 number=whole(body["number"]),
                 step=whole(body["step"]),
@@ -125,6 +131,7 @@ class Manifest:
                 },
                 scalars=scalars,
                 facts=facts,
+                shared=shared,
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise DamageError(f"lacks an entry ({error})") from None
@@ -210,7 +217,8 @@ def found(folder: Path, head: str) -> Found:
         for number in sorted(result.states, reverse=True):
             # where the digests are right, a state may still be none that a `Store` has written
             with _noting(result, number, state_path(folder, number)):
-                result.tensors = unpacked(chain[number].state.data(files[number]))
+                held = unpacked(chain[number].state.data(files[number]))
+                result.tensors = held | _shared(folder, chain[number])
                 result.manifests, result.digest = chain[: number + 1], chained[number]
             if result.manifests:
                 break
@@ -218,6 +226,16 @@ def found(folder: Path, head: str) -> Found:
     if result.manifests and result.manifests[-1].number != last:
         result.notes.append(f"went back to step {result.manifests[-1].step}")
     return result
+
+
+def _shared(folder: Path, manifest: Manifest) -> dict[str, Tensor]:
+    """The tensors of a state that are written in its last record, whose bytes are checked."""
+    return {
+        name: mapped(column_path(folder, column), manifest.layouts[column], manifest.records)[
+            -1
+        ].clone()
+        for name, column in manifest.shared.items()
+    }
 
 
 def _states(folder: Path, stack: ExitStack, result: Found) -> tuple[int | None, dict[int, FileIO]]:
