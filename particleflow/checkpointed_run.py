@@ -144,8 +144,9 @@ class KeptRun(Run):
         last = self.place.last
         self._step, self._rows = last.step, last.records
         told = {"folder": str(self.store.folder), "step": last.step}
-        self._went_on = told | {"notes": self.place.notes()}
-        if facts["ending"] is not None:
+        over = facts["ending"] is not None
+        self._went_on = told | {"over": over, "notes": self.place.notes()}
+        if over:
             self._finished = Trajectory.load(self.store.folder)
 
     def go(self) -> None:

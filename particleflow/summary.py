@@ -211,6 +211,7 @@ def _notes(report: Mapping[str, Any]) -> tuple[str, ...]:
     ]
     resumed = report.get("resumed")
     if resumed is not None:
-        found += [f"went on from step {resumed['step']}, kept in {resumed['folder']}"]
+        how = "had ended at" if resumed.get("over") else "went on from"
+        found += [f"{how} step {resumed['step']}, kept in {resumed['folder']}"]
         found += resumed["notes"]
     return tuple(found)

@@ -81,8 +81,7 @@ def run(
         path = outcome.paths.get(name)
         resumed = path.report.get("resumed") if path else None
         if resumed is not None:
-            over = path is not None and int(path.steps[-1]) == resumed["step"]
-            how = "had ended at" if over else "went on from"
+            how = "had ended at" if resumed.get("over") else "went on from"
             told = f"{how} step {resumed['step']}", *resumed["notes"]
             outcome.notes += [f"{name}: {line}" for line in told]
         known = path.message if path else ""  # a warning that repeats the message is left out
