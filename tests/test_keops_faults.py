@@ -114,6 +114,7 @@ def test_the_folder_is_private(cache: Path) -> None:
     assert (cache / "particleflow").stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.slow
 def test_the_program_is_left_as_it_was(cache: Path, tmp_path: Path) -> None:
     """Nothing printed, the environment as before, nothing in ~/.cache/keops, denormal numbers not
     flushed, no tables written at exit.

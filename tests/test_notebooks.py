@@ -18,8 +18,6 @@ SEEN = {
     "compare": ["nothing", "bar", "text", "picture", "picture", "player"],
     "your_own_data": ["nothing", "value", "value", "bar text", "picture", "player", "text"],
 }
-# The notebooks that take a few seconds.
-QUICK = {"first_flow"}
 # Seconds in which a cell has to end.
 LONGEST = 60
 # Bytes of a notebook without outputs.
@@ -73,10 +71,7 @@ def shown(notebook: nbformat.NotebookNode) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in sorted(SEEN)],
-)
+@pytest.mark.parametrize("name", sorted(SEEN))
 def test_a_notebook_shows_what_it_promises(name: str, run: Any) -> None:
     assert shown(run(nbformat.read(FOLDER / f"{name}.ipynb", 4))) == SEEN[name]
 
