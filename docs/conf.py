@@ -19,8 +19,6 @@ release = version = installed_version("particleflow-sim")
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the modules beside this file
 
-from reference import is_record  # noqa: E402
-
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
@@ -146,6 +144,8 @@ def with_colons(
 
 def no_signature(app: Sphinx, what: str, name: str, obj: Any, *rest: Any) -> tuple[str, str] | None:
     """Of a protocol and of what users only read: nobody calls it."""
+    from reference import is_record
+
     hidden = what == "class" and (getattr(obj, "_is_protocol", False) or is_record(obj))
     return ("", "") if hidden else None
 

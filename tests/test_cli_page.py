@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
+import printed
 import pytest
-
-FILE = Path(__file__).parent.parent / "docs" / "printed.py"
-
-
-@pytest.fixture(scope="module")
-def printed() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("printed", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["printed"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(autouse=True)
-def place(printed: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", printed.COLUMNS)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
-def test_the_page_shows_what_its_commands_print(printed: ModuleType) -> None:
+def test_the_page_shows_what_its_commands_print() -> None:
     page = printed.PAGE.read_text(encoding="utf-8")
     assert printed.timeless(printed.rewritten(page)) == printed.timeless(page)
 
 
-def test_the_page_shows_refusals_as_they_are(printed: ModuleType) -> None:
+def test_the_page_shows_refusals_as_they_are() -> None:
     """What takes no run: lists and refusals, among the tests of every day."""
     page, shell = printed.PAGE.read_text(encoding="utf-8"), printed.Shell()
     quick = [
@@ -48,14 +34,14 @@ def test_the_page_shows_refusals_as_they_are(printed: ModuleType) -> None:
         assert shell.answered(block) == block
 
 
-def test_a_false_line_below_a_command_is_noticed(printed: ModuleType) -> None:
+def test_a_false_line_below_a_command_is_noticed() -> None:
     page = ".. code-block:: console\n\n   $ particleflow run --target ring\n   fine\n\nText.\n"
     ((command, shown),) = printed.commands(printed.blocks(page)[0])
     assert (command, shown) == ("particleflow run --target ring", ["fine"])
     assert "did you mean 'rings'?" in printed.rewritten(page)
 
 
-def test_only_times_are_made_equal(printed: ModuleType) -> None:
+def test_only_times_are_made_equal() -> None:
     one = " v mono best 1 (1 to 2) 3 (3 to 4) 5 (5 to 6) dt 2, 1.4 s"
     assert printed.timeless(one) == " v mono best 1 (1 to 2) 3 (3 to 4) R dt 2, T s"
     one = " v kale best 1.03  0.303   1.04  bandwidth 0.18, dt 2"

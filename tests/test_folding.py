@@ -269,7 +269,7 @@ def test_a_rule_that_cannot_serve_is_refused_before_the_first_step(
 
 def test_a_rule_without_its_parentheses_is_refused() -> None:
     with pytest.raises(TypeError, match=r"got the class AtRest: add the parentheses, AtRest\(\)"):
-        pf.simulate(FLOW, X, Y, steps=9, dt=0.1, stop=pf.AtRest)  # type: ignore[arg-type]
+        pf.simulate(FLOW, X, Y, steps=9, dt=0.1, stop=pf.AtRest)
 
 
 @pytest.mark.parametrize("rule", [pf.AtRest, pf.EnergyBelow], ids=["AtRest", "EnergyBelow"])

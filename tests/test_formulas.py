@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 import re
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,10 +11,8 @@ import pytest
 
 pytest.importorskip("math_core", reason="math-core is not installed: pip install '.[docs]'")
 pytest.importorskip("sphinx", reason="sphinx is not installed: pip install '.[docs]'")
+formulas = importlib.import_module("formulas")
 DOCS = Path(__file__).parents[1] / "docs"
-sys.path.insert(0, str(DOCS))
-
-import formulas  # noqa: E402
 
 
 def texts(latex: str, display: bool = False) -> list[str]:

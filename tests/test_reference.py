@@ -10,7 +10,6 @@ import doctest
 import importlib
 import inspect
 import re
-import sys
 import typing
 import warnings
 from collections.abc import Iterator
@@ -18,17 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import inventory
+import links
 import pytest
+import reference
 import torch
 
 import particleflow as pf
 
 DOCS = Path(__file__).parent.parent / "docs"
-sys.path.insert(0, str(DOCS))
-
-import links  # noqa: E402
-import reference  # noqa: E402
-
 # The headings of a docstring, underlined.
 HEADING = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.M)
 OBJECTS = reference.objects()

@@ -134,11 +134,11 @@ class Hashing:
 
 
 def write_packed(file: BinaryIO, tensors: Mapping[str, Tensor]) -> Hashing:
-    """Write an .npz with these tensors, which are not copied; equal tensors give equal bytes."""
+    """Write an .npz with contiguous tensors, without a copy; equal ones give equal bytes."""
     hashing = Hashing(file)
     with zipfile.ZipFile(cast(BinaryIO, hashing), "w", zipfile.ZIP_STORED) as archive:
         for name, tensor in tensors.items():
-            array = np.ascontiguousarray(tensor.numpy()).reshape(tensor.shape)
+            array = tensor.numpy()
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
                 header = np.lib.format.header_data_from_array_1_0(array)
                 np.lib.format.write_array_header_1_0(entry, header)

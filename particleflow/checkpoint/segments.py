@@ -230,12 +230,11 @@ def found(folder: Path, head: str) -> Found:
 
 def _shared(folder: Path, manifest: Manifest) -> dict[str, Tensor]:
     """The tensors of a state that are written in its last record, whose bytes are checked."""
-    return {
-        name: mapped(column_path(folder, column), manifest.layouts[column], manifest.records)[
-            -1
-        ].clone()
-        for name, column in manifest.shared.items()
-    }
+    found = {}
+    for name, column in manifest.shared.items():
+        path, layout = column_path(folder, column), manifest.layouts[column]
+        found[name] = mapped(path, layout, manifest.records)[-1].clone()
+    return found
 
 
 def _states(folder: Path, stack: ExitStack, result: Found) -> tuple[int | None, dict[int, FileIO]]:
