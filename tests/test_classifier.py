@@ -19,7 +19,6 @@ from particleflow.clouds import Clock, Cloud
 from particleflow.estimators import Classifier
 from particleflow.estimators.trained.batches import Batch, Batches
 from particleflow.estimators.trained.network import CHUNK, Network, built
-from particleflow.estimators.trained.training import slopes
 from tests import problems
 
 LOSSES = [
@@ -293,7 +292,7 @@ def test_the_penalty_in_weights_and_the_slopes_in_points_by_differences(unchecke
         for step in steps
     ]
     assert torch.allclose(
-        slopes(network, weights, {}, z), torch.stack(columns, 1).norm(dim=1), rtol=1e-7
+        network.slopes(weights, {}, z), torch.stack(columns, 1).norm(dim=1), rtol=1e-7
     )
     bare = (
         Classifier()
@@ -302,10 +301,41 @@ def test_the_penalty_in_weights_and_the_slopes_in_points_by_differences(unchecke
         )
         .detach()
     )
-    penalty = float(((slopes(network, weights, {}, z) - 0.4) ** 2).mean().detach())
+    penalty = float(((network.slopes(weights, {}, z) - 0.4) ** 2).mean().detach())
     assert float(estimator._loss(network, weights, {}, batch).detach()) == pytest.approx(
         float(bare) + 0.7 * penalty, rel=1e-12
     )
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_the_written_gradient_of_the_own_network_is_that_of_torch(unchecked, depth) -> None:
+    """In the points, and its derivative in the weights, by automatic differentiation."""
+    own = Classifier(width=6, depth=depth)._build(2, 5)
+    plain = Network(own.module)
+    z, leaf = normal(7, 2, 4), own.weights(Z).requires_grad_(True)
+    assert torch.allclose(own(leaf, {}, z), plain(leaf, {}, z), rtol=1e-14)
+    ours, theirs = (network.gradients(leaf, {}, z) for network in (own, plain))
+    assert ours.shape == (7, 2)
+    assert torch.allclose(ours, theirs, rtol=1e-13)
+    slopes = [
+        torch.autograd.grad((network.slopes(leaf, {}, z) ** 3).sum(), leaf, allow_unused=True)[0]
+        for network in (own, plain)
+    ]
+    assert torch.allclose(*slopes, rtol=1e-12)
+    assert float(slopes[0].norm()) > 1e-4
+
+
+def test_a_factory_is_asked_twice_in_a_run_of_any_length(unchecked) -> None:
+    """For the first weights, and for a network that later fits fill with theirs."""
+    seen: list[int] = []
+
+    def factory(d: int) -> nn.Module:
+        seen.append(d)
+        return nn.Linear(d, 1)
+
+    flow = pf.mono_flow(Classifier(factory, **SHORT))
+    pf.simulate(flow, normal(5, 2, 0), normal(6, 2, 1), steps=4, dt=0.1)
+    assert seen == [2, 2]
 
 
 @each_loss

@@ -15,7 +15,6 @@ from particleflow.clouds import Cloud
 from particleflow.estimators import GradientPenaltyCritic, LipschitzCritic, WeightClippingCritic
 from particleflow.estimators.trained.batches import Batch
 from particleflow.estimators.trained.network import GroupSort, cut, shortened
-from particleflow.estimators.trained.training import slopes
 from particleflow.samplers import Gaussian, Minibatch, Rings
 
 SMALL = {"width": 8, "depth": 1, "first_steps": 8, "steps": 3}
@@ -205,7 +204,7 @@ def test_the_penalty_and_its_gradient_in_the_weights_by_differences(
     weights = 1.9 * network.weights(X)
     z = 2 * normal(9, 2, 4)
     batch = Batch(X[:5], X.new_full((5,), 0.4), Y[:6], Y.new_full((6,), 0.1), z)
-    slope = slopes(network, weights, {}, z)
+    slope = network.slopes(weights, {}, z)
     assert bool((slope > 1).any())
     assert bool((slope < 1).any())
     excess = torch.relu(slope - 1) if one_sided else slope - 1

@@ -237,6 +237,34 @@ def test_the_search_finds_the_least_score_of_the_whole_grid(make: type[Estimator
     assert (fit.report["bandwidth"], fit.report["lam"]) == pytest.approx(least, rel=1e-12)
 
 
+@pytest.mark.parametrize("ridge", [1e-6, 1e-2])
+def test_the_nonnegative_minimum_takes_few_solves(ridge: float) -> None:
+    """From a start without and with all entries; scipy's minimum is by joining one at a time."""
+    generator = torch.Generator().manual_seed(0)
+    rows, b = torch.randn(400, 301, dtype=torch.float64, generator=generator).split([300, 1], 1)
+    matrix = rows.T @ rows + ridge * torch.eye(300, dtype=torch.float64)
+    q = (rows.T @ b)[:, 0]
+    root = torch.linalg.cholesky(matrix)
+    aim = torch.linalg.solve_triangular(root, q[:, None], upper=False)[:, 0]
+    theirs = torch.from_numpy(nnls(root.T.numpy(), aim.numpy(), maxiter=3000)[0])
+    least = float(theirs @ matrix @ theirs / 2 - q @ theirs)
+    for start in (torch.zeros_like(q), torch.ones_like(q)):
+        best = nonnegative_minimum(matrix, q, start=start)
+        theta = best.theta
+        assert bool((theta >= 0).all())
+        assert 100 < int((theta > 0).sum()) < 200
+        assert float(theta @ matrix @ theta / 2 - q @ theta) == pytest.approx(least, rel=1e-9)
+        assert float(best.slope.abs().max()) < 1e-6
+        assert best.iterations <= 20
+
+
+def test_the_nonnegative_minimum_may_be_zero() -> None:
+    q = -torch.ones(4, dtype=torch.float64)
+    matrix = torch.eye(4, dtype=torch.float64)
+    for start in (torch.zeros_like(q), torch.ones_like(q)):
+        assert torch.equal(nonnegative_minimum(matrix, q, start=start).theta, torch.zeros_like(q))
+
+
 def test_ridges_go_down_to_one_over_the_number_of_points() -> None:
     """The smaller cloud's, and of unequal masses the number of equal ones with the same sum of
     squares.

@@ -14,7 +14,7 @@ from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import Fit
 from particleflow.estimators.trained.batches import Batch
 from particleflow.estimators.trained.network import Network, Weights, value_and_grad, values
-from particleflow.estimators.trained.training import FromModule, Learned, slopes
+from particleflow.estimators.trained.training import FromModule, Learned
 from particleflow.losses import BCE, Loss
 
 
@@ -186,7 +186,7 @@ class Classifier(FromModule):
         )
         if batch.between is None:
             return cost
-        excess = slopes(network, weights, fixed, batch.between) - self.penalty_centre
+        excess = network.slopes(weights, fixed, batch.between) - self.penalty_centre
         return cost + self.gradient_penalty * (excess**2).mean()
 
 

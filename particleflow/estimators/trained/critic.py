@@ -29,7 +29,7 @@ from particleflow.estimators.trained.network import (
     value_and_grad,
     values,
 )
-from particleflow.estimators.trained.training import FromModule, Learned, Trained, slopes
+from particleflow.estimators.trained.training import FromModule, Learned, Trained
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Critic(Trained):
         if batch.between is None:
             return cost
         return cost + self._penalty(
-            slopes(network, weights, fixed, batch.between), dim=batch.between.shape[1]
+            network.slopes(weights, fixed, batch.between), dim=batch.between.shape[1]
         )
 
     def _penalty(self, slope: Values, *, dim: int) -> Tensor:

@@ -97,6 +97,54 @@ class Network:
             )
         return out.reshape(-1)
 
+    def slopes(self, weights: Weights, fixed: Mapping[str, Tensor], z: Queries) -> Values:
+        """|grad u| at z (Q,), differentiable in the weights."""
+        return _lengths(self.gradients(weights, fixed, z))
+
+    def gradients(self, weights: Weights, fixed: Mapping[str, Tensor], z: Queries) -> Gradients:
+        """grad u at z (Q, d), differentiable in the weights."""
+        leaf = z.detach().requires_grad_(True)
+        out = self(weights, fixed, leaf).sum()
+        return torch.autograd.grad(out, leaf, create_graph=True)[0]
+
+
+@dataclass(frozen=True)
+class Perceptron(Network):
+    """The network of `mlp`, whose gradient by z is written out.
+
+    With a_k = W_k h_(k-1) + b_k and h_k = a_k sigmoid(a_k) it is the product of the transposed
+    W_k diag(h'(a_k)). So the slopes of a penalty are differentiated once and not twice, and a
+    step of Adam takes two thirds of the time.
+    """
+
+    def __call__(self, weights: Weights, fixed: Mapping[str, Tensor], z: Queries) -> Values:
+        *hidden, last = self._layers(weights)
+        for matrix, bias in hidden:
+            z = nn.functional.silu(nn.functional.linear(z, matrix, bias))
+        return nn.functional.linear(z, *last).reshape(-1)
+
+    def gradients(self, weights: Weights, fixed: Mapping[str, Tensor], z: Queries) -> Gradients:
+        *hidden, (gradient, _) = self._layers(weights)
+        derivatives = []
+        for matrix, bias in hidden:
+            a = nn.functional.linear(z, matrix, bias)
+            sigmoid = torch.sigmoid(a)
+            z = a * sigmoid
+            derivatives.append(sigmoid + z * (1 - sigmoid))
+        for (matrix, _), derivative in zip(reversed(hidden), reversed(derivatives), strict=True):
+            gradient = (derivative * gradient) @ matrix
+        return gradient
+
+    def _layers(self, weights: Weights) -> list[tuple[Tensor, Tensor]]:
+        """Each layer's matrix and bias."""
+        parts = list(self.parts(weights).values())
+        return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def _lengths(vectors: Gradients) -> Values:
+    """The lengths of the rows; the root has no derivative at 0, where a network is constant."""
+    return (vectors**2).sum(1).clamp_min(torch.finfo(vectors.dtype).tiny).sqrt()
+
 
 def _copied(module: nn.Module) -> nn.Module:
     """A copy of the modules that holds the same tensors.
@@ -114,13 +162,13 @@ def _copied(module: nn.Module) -> nn.Module:
     )
 
 
-def built(module: ModuleOrFactory, dim: int, seed: int) -> Network:
+def built(module: ModuleOrFactory, dim: int, seed: int, kind: type[Network] = Network) -> Network:
     """The network of a module, or of a factory called with d, which draws from `seed`.
 
     torch's global random state is as before.
     """
     if isinstance(module, nn.Module):
-        return Network(module)
+        return kind(module)
     with _generator, torch.random.fork_rng(devices=[]), torch.inference_mode(False):
         torch.default_generator.manual_seed(seed)
         made = module(dim)
@@ -130,7 +178,7 @@ def built(module: ModuleOrFactory, dim: int, seed: int) -> Network:
             " lambda d: torch.nn.Linear(d, 1)"
         )
     check_module(made)
-    return Network(made.eval())
+    return kind(made.eval())
 
 
 def check_module(module: nn.Module) -> None:

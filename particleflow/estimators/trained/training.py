@@ -21,11 +21,13 @@ from particleflow.estimators.trained.batches import Batch, Batches
 from particleflow.estimators.trained.network import (
     ModuleOrFactory,
     Network,
+    Perceptron,
     Weights,
     built,
     check_module,
     mlp,
 )
+from particleflow.memo import Memo, cached_property
 from particleflow.subsets import lasting_order
 
 # Added to the root in Adam's step, in units of the loss's gradient by the weights.
@@ -160,7 +162,7 @@ class Trained(ABC):
             for cloud in (x, y)
         )
         memory = {name: plain(value) for name, value in memory.items()}
-        network = self._build(x.dim, clock.draws.child_seed("network", clock.step))
+        network = self._network(x.dim, clock, memory)
         orders = {
             f"order_{name}": lasting_order(cloud, memory.get(f"order_{name}"))
             for name, cloud in (("x", x), ("y", y))
@@ -207,6 +209,19 @@ class Trained(ABC):
                 ),
             }
         return Learned(network, state["weights"], fixed, shift, scale), state, report
+
+    def _network(self, dim: int, clock: Clock, memory: Memory) -> Network:
+        """The network that a run begins with; later any one of its shape, whose weights are not
+        used.
+        """
+        seed = clock.draws.child_seed("network", clock.step)
+        make = partial(self._build, dim, seed)
+        return self._built.get(dim, make) if memory else make()
+
+    @cached_property
+    def _built(self) -> Memo[Network]:
+        """A network for each dimension, for the fits after the first."""
+        return Memo()
 
     def _start(self, network: Network, x: Cloud, y: Cloud) -> dict[str, Tensor]:
         weights = self._project(network, network.weights(x.points))
@@ -303,16 +318,9 @@ class FromModule(Trained):
             )
 
     def _build(self, dim: int, seed: int) -> Network:
-        own = partial(mlp, width=self.width, depth=self.depth)
-        return built(own if self.module is None else self.module, dim, seed)
-
-
-def slopes(network: Network, weights: Weights, fixed: Memory, z: Queries) -> Values:
-    """|grad u| at standardised points (Q,), differentiable in the weights."""
-    leaf = z.detach().requires_grad_(True)
-    (grad,) = torch.autograd.grad(network(weights, fixed, leaf).sum(), leaf, create_graph=True)
-    # the root has no derivative at 0, where a network is constant
-    return (grad**2).sum(1).clamp_min(torch.finfo(z.dtype).tiny).sqrt()
+        if self.module is not None:
+            return built(self.module, dim, seed)
+        return built(partial(mlp, width=self.width, depth=self.depth), dim, seed, Perceptron)
 
 
 def _rows_of(cloud: Cloud, order: Tensor) -> Cloud:
