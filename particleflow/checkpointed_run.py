@@ -14,6 +14,7 @@ from particleflow.clouds import Cloud
 from particleflow.disk_recording import Streamed
 from particleflow.fit_statistics import Statistics
 from particleflow.integrators import State
+from particleflow.memo import cached_property
 from particleflow.memories import (
     Remembered,
     Remembering,
@@ -130,15 +131,19 @@ class KeptRun(Run):
     def store(self) -> Store:
         return self.place.store
 
+    @cached_property
+    def _remembering(self) -> Remembering | None:
+        """The rule that ends the run, if it remembers something."""
+        return self.stop if isinstance(self.stop, Remembering) else None
+
     def recall(self) -> None:
         """Go on from the last commit in the folder; the watch knows what it has seen already."""
         facts, tensors = self.place.facts, self.place.tensors
         self.statistics.recall({}, facts["statistics"])
         self.recorder.recall(within("recorder", tensors), facts["recorder"])
         self.wanted.recall({}, facts["wanted"])
-        stop: Any = self.stop
-        if isinstance(stop, Remembering):
-            stop.recall(within("stop", tensors), facts["stop"])
+        if self._remembering is not None:
+            self._remembering.recall(within("stop", tensors), facts["stop"])
         self.seconds, self._known = facts["seconds"], True
         self.status, self.message, self.why = facts["ended"]
         last = self.place.last
@@ -158,6 +163,7 @@ class KeptRun(Run):
         if self._known:
             self.state, self._known = state, False
             self._latest = self._kept = self._moment(state)
+            self.recorder.look()
             return
         if self._latest is not None and self._due(self._latest.state):
             with undisturbed():
@@ -165,10 +171,11 @@ class KeptRun(Run):
                 self._at = time.monotonic()
         super()._take(state)
         self.seconds = time.perf_counter() - self._began
-        self.recorder.look()
+        if self._step is not None and not self.recorder.waits:
+            self._latest = self._moment(state)
+            return
         with undisturbed():  # an interrupt must not part the records from the state
-            if self.recorder.waits:
-                self.recorder.send()
+            self.recorder.send()
             self._latest = self._moment(state)
             if self._step is None:  # a folder that cannot be written to is refused before a step
                 self._commit_latest()
@@ -177,14 +184,14 @@ class KeptRun(Run):
 
     def _moment(self, state: State) -> Moment:
         """What the parts of the run remember after they have looked at a state."""
-        rule: Any = self.stop
+        rule = self._remembering
         return Moment(
             state,
             still(self.watch),
             still(self.recorder),
             still(self.wanted),
             still(self.statistics),
-            Remembered(*rule.remembered()) if isinstance(rule, Remembering) else NOTHING,
+            NOTHING if rule is None else Remembered(*rule.remembered()),
             (self.status, self.message, self.why),
             self.seconds,
         )

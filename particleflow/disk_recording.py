@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from particleflow._typing import Memory
-from particleflow.checkpoint import CheckpointError, Commit, Store
+from particleflow.checkpoint import CheckpointError, Store
 from particleflow.clouds import Cloud
 from particleflow.integrators import Snapshot, State
 from particleflow.memories import Remembered
@@ -35,7 +35,6 @@ class Streamed(Recorder):
     beside: tuple[str, ...] = field(kw_only=True)
     known: tuple[str, ...] = ()  # the metrics of an earlier trajectory
     _sent: int = 0
-    _seen: Commit | None = None
     _maps: Mapping[str, Tensor] = field(default_factory=dict)
     _placed: bool = False  # was any particle placed anew?
 
@@ -141,9 +140,8 @@ class Streamed(Recorder):
 
     def look(self) -> None:
         """Map the records that are committed by now; they stay, whatever becomes of the folder."""
-        if self.store.last is not self._seen:
-            with suppress(CheckpointError):
-                self._maps, self._seen = self.store.columns(), self.store.last
+        with suppress(CheckpointError):
+            self._maps = self.store.columns()
 
     def trajectory(self, state: Snapshot, **ending: Any) -> Trajectory:
         """All records in the folder, as memory maps."""

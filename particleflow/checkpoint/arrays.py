@@ -8,8 +8,8 @@ import math
 import re
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO, cast
+from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -114,29 +114,28 @@ def refuse_names_and_dtypes(tensors: Mapping[str, Tensor], argument: str) -> Non
             ) from None
 
 
-@dataclass
-class Hashing:
+class Hashing(io.RawIOBase):
     """A file that is written from its start to its end, with its length and SHA-256 so far."""
 
-    file: BinaryIO
-    length: int = 0
-    digest: Any = field(default_factory=hashlib.sha256)
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.length, self.digest = file, 0, hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
 
     def write(self, data: Any) -> int:
         self.digest.update(data)
+        self.file.write(data)
         size = memoryview(data).nbytes
         self.length += size
-        self.file.write(data)
         return size
-
-    def flush(self) -> None:
-        self.file.flush()
 
 
 def write_packed(file: BinaryIO, tensors: Mapping[str, Tensor]) -> Hashing:
     """Write an .npz with contiguous tensors, without a copy; equal ones give equal bytes."""
     hashing = Hashing(file)
-    with zipfile.ZipFile(cast(BinaryIO, hashing), "w", zipfile.ZIP_STORED) as archive:
+    # zipfile writes many short pieces, which a buffer joins
+    with io.BufferedWriter(hashing) as whole, zipfile.ZipFile(whole, "w") as archive:
         for name, tensor in tensors.items():
             array = tensor.numpy()
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:

@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,10 @@ class Column:
         digest, self._digest = self._digest.hexdigest(), hashlib.sha256()
         return digest
 
+    def mapped(self, rows: int) -> Tensor:
+        """The first rows, as by `mapped`, also where the file has lost its name."""
+        return _mapped(self._file, self.layout, rows)
+
     def close(self) -> None:
         self._file.close()
 
@@ -142,20 +147,23 @@ def mapped(path: Path, layout: Layout, rows: int) -> Tensor:
 
     Writing to the tensor does not change the file.
     """
-    length = rows * layout.row_bytes
-    shape = (rows, *layout.shape)
-    if not length:
-        return torch.from_numpy(np.empty(shape, layout.dtype))
+    if not rows * layout.row_bytes:
+        return torch.from_numpy(np.empty((rows, *layout.shape), layout.dtype))
     with regular(path) as file:
-        if os.fstat(file.fileno()).st_size < length:
-            raise DamageError("is shorter than it was")
-        if sys.platform == "linux":
-            memory = mmap.mmap(
-                file.fileno(),
-                length,
-                flags=mmap.MAP_PRIVATE | NO_RESERVE,
-                prot=mmap.PROT_READ | mmap.PROT_WRITE,
-            )
-        else:
-            memory = mmap.mmap(file.fileno(), length, access=mmap.ACCESS_COPY)
-    return torch.from_numpy(np.frombuffer(memory, layout.dtype).reshape(shape))
+        return _mapped(file, layout, rows)
+
+
+def _mapped(file: FileIO, layout: Layout, rows: int) -> Tensor:
+    length = rows * layout.row_bytes
+    if os.fstat(file.fileno()).st_size < length:
+        raise DamageError("is shorter than it was")
+    if sys.platform == "linux":
+        memory = mmap.mmap(
+            file.fileno(),
+            length,
+            flags=mmap.MAP_PRIVATE | NO_RESERVE,
+            prot=mmap.PROT_READ | mmap.PROT_WRITE,
+        )
+    else:
+        memory = mmap.mmap(file.fileno(), length, access=mmap.ACCESS_COPY)
+    return torch.from_numpy(np.frombuffer(memory, layout.dtype).reshape((rows, *layout.shape)))

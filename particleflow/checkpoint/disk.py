@@ -12,7 +12,7 @@ from torch import Tensor
 
 from particleflow._files import folder_to_disk, replace_bytes, replacing
 from particleflow.checkpoint.arrays import Held
-from particleflow.checkpoint.columns import Column, Layout
+from particleflow.checkpoint.columns import Column, Layout, mapped
 from particleflow.checkpoint.documents import sealed
 from particleflow.checkpoint.lock import Lock
 from particleflow.checkpoint.segments import (
@@ -120,9 +120,17 @@ class Disk:
             self._states.remove(number)
         self._next += 1
 
+    def mapped(self, name: str, layout: Layout, rows: int) -> Tensor:
+        """The first rows of a column: of the open file, which the folder may have lost."""
+        column = self._columns.get(name)
+        if column is None or not rows * layout.row_bytes:
+            return mapped(column_path(self.folder, name), layout, rows)
+        return column.mapped(rows)
+
     def close(self) -> None:
         """Close all files, and give the folder back."""
         for column in self._columns.values():
             column.close()
+        self._columns.clear()
         if self.lock is not None:
             self.lock.release()

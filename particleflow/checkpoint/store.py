@@ -16,12 +16,12 @@ from particleflow import _checks
 from particleflow._files import at_home, folder_to_disk
 from particleflow._refusals import RefusedFileError
 from particleflow.checkpoint.arrays import Held, copied
-from particleflow.checkpoint.columns import NAME, Layout, mapped
+from particleflow.checkpoint.columns import NAME, Layout
 from particleflow.checkpoint.disk import Commit, Disk
 from particleflow.checkpoint.errors import CheckpointError, DamageError, not_read, not_written
 from particleflow.checkpoint.head import HEAD, LOCK, plain, read_head, refuse_a_run, write_head
 from particleflow.checkpoint.lock import Lock
-from particleflow.checkpoint.segments import Found, clean, column_path, found
+from particleflow.checkpoint.segments import Found, clean, found
 from particleflow.checkpoint.writer import Writer
 
 
@@ -165,7 +165,7 @@ class Store:
         records = self.last.records if self.last else 0
         try:
             return {
-                name: mapped(column_path(self.folder, name), layout, records)
+                name: self._disk.mapped(name, layout, records)
                 for name, layout in (self._layouts or {}).items()
             }
         except DamageError as error:
