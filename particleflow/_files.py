@@ -100,11 +100,12 @@ def replacing(path: Path, *, durable: bool = False, name: bool = True) -> Iterat
                 file.flush()
                 to_disk(file.fileno())
         part.replace(path)
-        if durable and name:
-            folder_to_disk(path.parent)
-    finally:
+    except BaseException:
         with suppress(OSError):
             part.unlink()
+        raise
+    if durable and name:
+        folder_to_disk(path.parent)
 
 
 def to_disk(place: int) -> None:

@@ -1,18 +1,21 @@
 """Raw files of records: one file a column, row r at offset r times the bytes of a row.
 
+Small tensors are written in a manifest, by the same names of dtypes.
+
 A row is never written again once it is committed. `numpy.memmap` reads such a file; its dtype and
 the shape of a row are in the manifests.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import math
 import mmap
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -35,6 +38,8 @@ DTYPE = re.compile(rf"[<>|][{KINDS}]\d{{1,2}}")
 MOST_AXES = 8
 # Most numbers of a row: beyond it numpy's own sizes overflow.
 LARGEST = 2**50
+# Most bytes of a state that is written within its manifest.
+INLINE = 2**14
 # Linux's MAP_NORESERVE, which Python's mmap has from 3.13 on: a map as large as the disk needs no
 # memory that would have to be set aside.
 NO_RESERVE = 0x4000
@@ -80,6 +85,36 @@ class Layout:
     @property
     def row_bytes(self) -> int:
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+def fits(tensors: Mapping[str, Tensor]) -> bool:
+    """Are these tensors so small that a manifest may hold them?"""
+    sizes = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    return sizes <= INLINE and all(tensor.ndim <= MOST_AXES for tensor in tensors.values())
+
+
+def inlined(tensor: Tensor) -> dict[str, Any]:
+    """A small tensor as JSON holds it: its bytes in base 64."""
+    layout = Layout.of(tensor)
+    data = base64.b64encode(tensor.numpy().tobytes()).decode()
+    return {"dtype": layout.dtype, "shape": list(layout.shape), "data": data}
+
+
+def read_inline(entry: Any) -> Tensor:
+    """The tensor of such an entry.
+
+    Raises
+    ------
+    DamageError
+    """
+    layout = Layout.read(entry)
+    try:
+        data = base64.b64decode(entry["data"], validate=True)
+    except ValueError as error:
+        raise DamageError(f"holds no tensor ({error})") from None
+    if len(data) != layout.row_bytes:
+        raise DamageError(f"has a tensor of {len(data)} bytes in the place of {layout.row_bytes}")
+    return torch.from_numpy(np.frombuffer(data, layout.dtype).reshape(layout.shape).copy())
 
 
 class Column:

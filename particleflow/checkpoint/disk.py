@@ -12,7 +12,7 @@ from torch import Tensor
 
 from particleflow._files import folder_to_disk, replace_bytes, replacing
 from particleflow.checkpoint.arrays import Held
-from particleflow.checkpoint.columns import Column, Layout, mapped
+from particleflow.checkpoint.columns import Column, Layout, fits, mapped
 from particleflow.checkpoint.documents import sealed
 from particleflow.checkpoint.lock import Lock
 from particleflow.checkpoint.segments import (
@@ -100,25 +100,39 @@ class Disk:
             name: (layout, self._columns[name].settle() if name in self._columns else NOTHING)
             for name, layout in layouts.items()
         }
-        # the name of the state lasts with that of the manifest: both are in one folder
         shared = state.shared(self._row)
         alone = {name: value for name, value in state.tensors.items() if name not in shared}
-        with replacing(state_path(self.folder, self._next), durable=True, name=False) as file:
-            seal = Sealed.writing(file, alone)
+        small = fits(alone)
+        seal = None if small else self._written(alone)
         state.check()
         records = len(self.scalars) + len(scalars)
         manifest = Manifest(
-            self._next, step, records, self._digest, seal, rows, scalars, facts, shared
+            number=self._next,
+            step=step,
+            records=records,
+            before=self._digest,
+            state=seal,
+            rows=rows,
+            scalars=scalars,
+            facts=facts,
+            shared=shared,
+            inline=alone if small else {},
         )
         written, self._digest = sealed(manifest.body())
         replace_bytes(manifest_path(self.folder, self._next), written, durable=True)
         self.scalars.extend(scalars)
         self.last = Commit(step, records, state.tensors, facts)
-        self._states.add(self._next)
+        if not small:
+            self._states.add(self._next)
         for number in [n for n in self._states if not is_kept(n, self._next)]:
             state_path(self.folder, number).unlink(missing_ok=True)
             self._states.remove(number)
         self._next += 1
+
+    def _written(self, state: Mapping[str, Tensor]) -> Sealed:
+        """Write the file of a state; its name lasts once that of a manifest beside it does."""
+        with replacing(state_path(self.folder, self._next), durable=True, name=False) as file:
+            return Sealed.writing(file, state)
 
     def mapped(self, name: str, layout: Layout, rows: int) -> Tensor:
         """The first rows of a column: of the open file, which the folder may have lost."""

@@ -1,4 +1,4 @@
-"""Commits on the disk: a manifest and a state each, and what of them is found whole."""
+"""Commits on the disk: a manifest each, with its state or beside it, and what is found whole."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from torch import Tensor
 
 from particleflow.checkpoint.arrays import unpacked, write_packed
-from particleflow.checkpoint.columns import NAME, Layout, digests, mapped
+from particleflow.checkpoint.columns import NAME, Layout, digests, inlined, mapped, read_inline
 from particleflow.checkpoint.documents import document, fingerprint, hashed, regular, whole
 from particleflow.checkpoint.errors import DamageError
 
@@ -71,18 +71,20 @@ class Manifest:
     `records` are those of the run up to here. `rows` maps each column to its layout and to the
     SHA-256 of the rows since the commit before, of which there are as many as `scalars`. `before`
     is the SHA-256 of the manifest before, or of the run's head. `shared` maps each tensor of the
-    state that is a part of the last record to its column: it is written there alone.
+    state that is a part of the last record to its column: it is written there alone. The others are
+    in the file `state`, or, where they are small, here as `inline`: no file is written for them.
     """
 
     number: int
     step: int
     records: int
     before: str
-    state: Sealed
+    state: Sealed | None
     rows: Mapping[str, tuple[Layout, str]]
     scalars: list[dict[str, Any]]
     facts: Mapping[str, Any]
     shared: Mapping[str, str]
+    inline: Mapping[str, Tensor]
 
     def body(self) -> dict[str, Any]:
         return {
@@ -90,7 +92,7 @@ class Manifest:
             "step": self.step,
             "records": self.records,
             "before": self.before,
-            "state": vars(self.state),
+            "state": None if self.state is None else vars(self.state),
             "rows": {
                 name: {"dtype": layout.dtype, "shape": list(layout.shape), "sha256": digest}
                 for name, (layout, digest) in self.rows.items()
@@ -98,6 +100,7 @@ class Manifest:
             "scalars": self.scalars,
             "facts": dict(self.facts),
             "shared": dict(self.shared),
+            "inline": {name: inlined(tensor) for name, tensor in self.inline.items()},
         }
 
     @classmethod
@@ -111,8 +114,10 @@ class Manifest:
         """
         try:
             rows, scalars, facts = body["rows"], body["scalars"], body["facts"]
-            shared = body.get("shared", {})
-            if not all(isinstance(entry, dict) for entry in (rows, facts, shared, *scalars)):
+            shared, inline = body["shared"], body["inline"]
+            if not all(
+                isinstance(entry, dict) for entry in (rows, facts, shared, inline, *scalars)
+            ):
                 raise DamageError("has entries of another kind")
             for name in rows:
                 if not NAME.fullmatch(name):
@@ -124,7 +129,7 @@ class Manifest:
                 step=whole(body["step"]),
                 records=whole(body["records"]),
                 before=fingerprint(body["before"]),
-                state=Sealed.read(body["state"]),
+                state=None if body["state"] is None else Sealed.read(body["state"]),
                 rows={
                     name: (Layout.read(entry), fingerprint(entry["sha256"]))
                     for name, entry in rows.items()
@@ -132,6 +137,7 @@ class Manifest:
                 scalars=scalars,
                 facts=facts,
                 shared=shared,
+                inline={name: read_inline(entry) for name, entry in inline.items()},
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise DamageError(f"lacks an entry ({error})") from None
@@ -211,14 +217,14 @@ def found(folder: Path, head: str) -> Found:
         chain = chain[: _whole_records(folder, chain, result)]
         for manifest in chain:
             with _noting(result, manifest.number, state_path(folder, manifest.number)):
-                if manifest.number in files:
+                if manifest.state is not None and manifest.number in files:
                     manifest.state.check(files[manifest.number])
                     result.states.add(manifest.number)
-        for number in sorted(result.states, reverse=True):
+        alone = {manifest.number for manifest in chain if manifest.state is None}
+        for number in sorted(result.states | alone, reverse=True):
             # where the digests are right, a state may still be none that a `Store` has written
             with _noting(result, number, state_path(folder, number)):
-                held = unpacked(chain[number].state.data(files[number]))
-                result.tensors = held | _shared(folder, chain[number])
+                result.tensors = _state(folder, chain[number], files.get(number))
                 result.manifests, result.digest = chain[: number + 1], chained[number]
             if result.manifests:
                 break
@@ -228,9 +234,12 @@ def found(folder: Path, head: str) -> Found:
     return result
 
 
-def _shared(folder: Path, manifest: Manifest) -> dict[str, Tensor]:
-    """The tensors of a state that are written in its last record, whose bytes are checked."""
-    found = {}
+def _state(folder: Path, manifest: Manifest, file: FileIO | None) -> dict[str, Tensor]:
+    """The tensors of a state; those that its last record holds too are read there."""
+    found = dict(manifest.inline)
+    if manifest.state is not None:
+        assert file is not None
+        found |= unpacked(manifest.state.data(file))
     for name, column in manifest.shared.items():
         path, layout = column_path(folder, column), manifest.layouts[column]
         found[name] = mapped(path, layout, manifest.records)[-1].clone()
@@ -250,7 +259,7 @@ def _states(folder: Path, stack: ExitStack, result: Found) -> tuple[int | None, 
         with _noting(result, number, state_path(folder, number), missing=False):
             files[number] = stack.enter_context(regular(state_path(folder, number)))
     for _ in range(TRIES):
-        if last in files or result.notes:
+        if last in files or result.notes or _is_alone(folder, last):
             return last, files
         while manifest_path(folder, last + 1).exists():  # that process is ahead
             last += 1
@@ -258,6 +267,14 @@ def _states(folder: Path, stack: ExitStack, result: Found) -> tuple[int | None, 
             files[last] = stack.enter_context(regular(state_path(folder, last)))
     result.notes.append(_note(last, state_path(folder, last), DamageError("is missing")))
     return last, files
+
+
+def _is_alone(folder: Path, number: int) -> bool:
+    """Does a commit need no file of a state, or is its manifest damaged, as will be told?"""
+    try:
+        return Manifest.read(document(manifest_path(folder, number))[0]).state is None
+    except DamageError:
+        return True
 
 
 @contextmanager
