@@ -145,6 +145,15 @@ def test_between_two_records_particles_move_on_straight_lines_and_step_and_time_
     )
 
 
+@pytest.mark.parametrize(
+    ("unit", "told"), [(1000 / 3, "1000"), (411.6, "1230"), (1e-5, "3e-05"), (1e7, "3e+07")]
+)
+def test_a_time_has_three_digits_and_an_exponent_only_where_it_is_short(unit, told):
+    path = run()
+    path = replace(path, times=path.steps.double() * unit)
+    assert Scene.of({"": path}, [3.0]).moment("", 3.0) == f"step 3 · t = {told}"
+
+
 def test_a_brownian_run_beside_a_smooth_one_shows_its_last_record(tmp_path):
     paths = {"flow": run(), "jumps": jumps()}
     file = animate(paths, tmp_path / "both.gif", **SMALL, pace="steps", inset=False)

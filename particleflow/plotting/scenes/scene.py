@@ -305,7 +305,8 @@ class Scene:
         at = round(float(self._at(name, step, run.steps.double())))
         # the time of the step that is written
         t = float(np.interp(at, run.steps.cpu().numpy(), run.times.cpu().numpy()))
-        return f"step {at} · t = {t:.3g}"
+        # three digits, and 1110 in the place of 1.11e+03
+        return f"step {at} · t = {float(f'{t:.3g}'):g}"
 
     def remarks(self, name: str, step: float) -> str:
         """Say how a run ended early and how many particles are out of sight.
