@@ -20,9 +20,9 @@ from . import kills, size
 KILLS, QUICK_KILLS = 50, 3
 # Steps of a run that is killed.
 STEPS = 40
-# Particles and steps of the run whose time is taken, and pairs of runs.
-COST = {"particles": 100_000, "steps": 600, "pairs": 9}
-QUICK_COST = {"particles": 100_000, "steps": 200, "pairs": 3}
+# Particles and steps of the two runs whose times are compared.
+COST = {"particles": 100_000, "steps": 8000}
+QUICK_COST = {"particles": 100_000, "steps": 400}
 # Particles and steps of the run whose memory is measured, and steps between its records.
 MEMORY = {"particles": 1_000_000, "steps": 1000, "every": 10}
 QUICK_MEMORY = {"particles": 100_000, "steps": 100, "every": 10}
@@ -44,7 +44,10 @@ def goals(quick: bool) -> tuple[Goal, ...]:
             None,
             1.05,
         ),
+        Goal("cost", "least", "its interval (95 %): from", "{:.3f}x"),
+        Goal("cost", "most", "to", "{:.3f}x"),
         Goal("cost", "work", "the same, of the processor, writing beside the steps", "{:.3f}x"),
+        Goal("cost", "once", "seconds at the start and the end of a run", "{:.2f}"),
         Goal(
             "memory",
             "peak",
