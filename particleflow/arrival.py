@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +21,8 @@ from particleflow._typing import Memory
 from particleflow.clouds import Cloud
 from particleflow.integrators import State
 from particleflow.memories import Remembered
-from particleflow.metrics import W2, SlicedW2, floor
+from particleflow.metrics import W2, Floor, SlicedW2, floor
+from particleflow.spaces import PLAIN, Group, Space, rows_of
 from particleflow.stops import Beginning
 from particleflow.subsets import in_own_order
 
@@ -55,6 +57,8 @@ ABOVE = 1.1
 LEFT = 1e-3
 # Points that a target needs for a floor: with fewer it cannot be estimated.
 FEWEST = 4
+# Points of each cloud that are compared in a class, at least.
+FEWEST_OF_CLASS = 50
 # The relative fall of W2 between looks that counts as progress of a run that is not yet there.
 FALLING = 1e-2
 
@@ -164,37 +168,95 @@ def nearness(
     late: Cloud | None = None,
     share: float = 1.0,
     random: bool = False,
+    space: Space = PLAIN,
 ) -> Nearness:
     """The distances to the target at the start and at the end, in any order of the rows.
 
     The same particles are compared at the start, at `late` and at the end. `late` is the cloud at
-    the time after which a share `share` of the run is left. Cost: about 0.2 s.
+    the time after which a share `share` of the run is left. In a `space` with classes each class is
+    compared with its own part of the target. Cost: about 0.2 s.
     """
-    # particles that start in one place are told apart by where they end
-    paths = Cloud(torch.cat([start.points, end.points], 1), log_mass=end.log_mass)
-    rows, y = _rows_drawn(paths, 0), _drawn(target, 1)
-    metric, x1 = W2(), _rows(end, rows)
-    first, last = metric(_rows(start, rows), y), metric(x1, y)
-    between = None if late is None else metric(_rows(late, rows), y)
-    compared, bound = max(len(x1), len(y)), LEFT * first
-    if len(target) < FEWEST:
-        return Nearness(first, last, 0.0, bound, compared, between, share)
-    least = floor(metric, _drawn(target, 1, len(x1) + COMPARED), len(x1))
-    highest = max(ABOVE * least.value, least.value + DEVIATIONS * least.spread)
+    groups = space.groups(end)
+    most = _most(len(groups))
+    parts = [
+        _compared(
+            rows_of(start, group.particles),
+            None if late is None else rows_of(late, group.particles),
+            rows_of(end, group.particles),
+            rows_of(target, group.targets),
+            space.metric,
+            most,
+        )
+        for group in groups
+    ]
+    whole = partial(space.distance, [group.share for group in groups])
+    first, last = whole([part.first for part in parts]), whole([part.last for part in parts])
+    between = None if late is None else whole([part.late for part in parts])
+    least = whole([part.floor.value for part in parts])
+    spread = _spread(groups, parts, least)
+    highest = max(ABOVE * least, least + DEVIATIONS * spread)
+    splits = sorted(whole(values) for values in zip(*(part.splits for part in parts), strict=True))
     return Nearness(
         first,
         last,
-        least.value,
-        max(bound, min(highest, sorted(_splits(metric, x1, y))[-2])),
-        compared,
+        least,
+        max(LEFT * first, min(highest, splits[-2])),
+        sum(part.compared for part in parts),
         between,
         share,
-        SHAKEN * least.spread if random else 0.0,
+        SHAKEN * spread if random else 0.0,
     )
 
 
+class _Part(NamedTuple):
+    """The distances of one group: see `Nearness`. `splits` are those of its random splits."""
+
+    first: float
+    late: float
+    last: float
+    floor: Floor
+    splits: list[float]
+    compared: int
+
+
+def _compared(
+    start: Cloud, late: Cloud | None, end: Cloud, target: Cloud, metric: W2, most: int
+) -> _Part:
+    # particles that start in one place are told apart by where they end
+    paths = Cloud(torch.cat([start.points, end.points], 1), log_mass=end.log_mass)
+    rows, y = _rows_drawn(paths, 0, most), _drawn(target, 1, most)
+    x1 = rows_of(end, rows)
+    few = len(target) < FEWEST
+    return _Part(
+        metric(rows_of(start, rows), y),
+        math.nan if late is None else metric(rows_of(late, rows), y),
+        metric(x1, y),
+        Floor(0.0, 0.0) if few else floor(metric, _drawn(target, 1, len(x1) + most), len(x1)),
+        [0.0] * SPLITS if few else _splits(metric, x1, y),
+        max(len(x1), len(y)),
+    )
+
+
+def _most(groups: int) -> int:
+    """Points of each cloud that are compared in each of so many groups."""
+    return max(FEWEST_OF_CLASS, COMPARED // groups)
+
+
+def _spread(groups: Sequence[Group], parts: Sequence[_Part], floor: float) -> float:
+    """The standard deviation of the floor of all groups, whose floors are independent."""
+    if len(parts) == 1 or not floor > 0:
+        return parts[0].floor.spread if len(parts) == 1 else 0.0
+    moved = [g.share * p.floor.value * p.floor.spread for g, p in zip(groups, parts, strict=True)]
+    return math.hypot(*moved) / floor
+
+
 def nearness_of_run(
-    cloud: Callable[[int], Cloud], times: Float[Tensor, "T"], target: Cloud, *, random: bool
+    cloud: Callable[[int], Cloud],
+    times: Float[Tensor, "T"],
+    target: Cloud,
+    *,
+    random: bool,
+    space: Space = PLAIN,
 ) -> Nearness:
     """`nearness` from the records of a run: `cloud(k)` is the one at `times[k]`.
 
@@ -204,9 +266,11 @@ def nearness_of_run(
     length = float(times[-1] - times[0])
     k = int((times[:-1] - (times[-1] - part * length)).abs().argmin()) if len(times) > 2 else 0
     if k == 0 or not length > 0:
-        return nearness(cloud(0), cloud(-1), target, random=random)
+        return nearness(cloud(0), cloud(-1), target, random=random, space=space)
     share = float(times[-1] - times[k]) / length
-    return nearness(cloud(0), cloud(-1), target, late=cloud(k), share=share, random=random)
+    return nearness(
+        cloud(0), cloud(-1), target, late=cloud(k), share=share, random=random, space=space
+    )
 
 
 def _splits(metric: Callable[[Cloud, Cloud], float], x: Cloud, y: Cloud) -> list[float]:
@@ -246,7 +310,9 @@ class Arrived:
     Every `every` steps W2 (the root, in the units of the coordinates) is compared with its floor,
     the W2 of two fresh samples, which is estimated from the target's own points (`metrics.floor`; 0
     for fewer than 4 points). At most 300 points of each cloud are compared, the same rows each
-    time. The run also ends where `patience` looks have brought no fall of 1 %.
+    time. Classes of `labelled` are compared each with its own part of the target, and a box of
+    `Periodic` by distances around it. The run also ends where `patience` looks have brought no fall
+    of 1 %.
     `path.report["stopped"]` says why.
 
     Parameters
@@ -322,38 +388,68 @@ class _Looks(Beginning):
 
     def __call__(self, state: State) -> str:
         assert state.target is not None
-        y = _drawn(state.target, 1)
         if self.first is None:
             self.first = state.clock.step - 1
-            self.rows = _rows_drawn(state.x, 0)
-            self.began = W2()(_rows(state.x, self.rows), y)
+            self.rows = self._rows_drawn(state.x)
+            self.began = self._distance(state.x, state.target)
         taken = state.clock.step - self.first
         if taken < max(self.rule.after, self.rule.every) or taken % self.rule.every:
             return ""
-        distance = W2()(_rows(state.x, self.rows), y)
-        least = self._floor(state.target, len(self.rows))
+        distance = self._distance(state.x, state.target)
+        w2 = f"W2 to the target{f' {self.space.said}' if self.space.said else ''}, {distance:.3g},"
+        least = self._floor(state.x, state.target)
         if distance <= LEFT * self.began:
-            return f"W2 to the target, {distance:.3g}, is at most a thousandth of that at the start"
+            return f"{w2} is at most a thousandth of that at the start"
         if distance <= least:
-            return (
-                f"W2 to the target, {distance:.3g}, is no more than that of two fresh samples,"
-                f" {least:.3g}"
-            )
+            return f"{w2} is no more than that of two fresh samples, {least:.3g}"
         self.idle = 0 if distance < (1 - FALLING) * self.best else self.idle + 1
         self.best = min(self.best, distance)
         if self.idle < self.rule.patience:
             return ""
         return (
-            f"W2 to the target, {distance:.3g}, has not fallen by {FALLING:.0%} in"
-            f" {self.rule.patience * self.rule.every} steps"
+            f"{w2} has not fallen by {FALLING:.0%} in {self.rule.patience * self.rule.every} steps"
         )
 
-    def _floor(self, target: Cloud, particles: int) -> float:
+    def _rows_drawn(self, x: Cloud) -> Int[np.ndarray, "n"]:
+        """The rows of the particles that are compared, group by group."""
+        groups = self.space.groups(x)
+        most = _most(len(groups))
+        drawn = []
+        for group in groups:
+            rows = _rows_drawn(rows_of(x, group.particles), 0, most)
+            drawn.append(rows if group.particles is None else group.particles[rows])
+        return np.concatenate(drawn)
+
+    def _mine(self, group: Group) -> Int[np.ndarray, "n"]:
+        """The rows of a group that are compared."""
+        return self.rows if group.particles is None else np.intersect1d(self.rows, group.particles)
+
+    def _distance(self, x: Cloud, target: Cloud) -> float:
+        groups = self.space.groups(x)
+        most = _most(len(groups))
+        return self.space.distance(
+            [group.share for group in groups],
+            [
+                self.space.metric(
+                    rows_of(x, self._mine(group)), _drawn(rows_of(target, group.targets), 1, most)
+                )
+                for group in groups
+            ],
+        )
+
+    def _floor(self, x: Cloud, target: Cloud) -> float:
         """W2 of two fresh samples; 0 for a target too small to be split."""
         if self._known is None or self._known[0] is not target:
-            drawn = _drawn(target, 1, particles + COMPARED)
-            value = floor(W2(), drawn, particles).value if len(target) >= FEWEST else 0.0
-            self._known = target, value
+            groups = self.space.groups(x)
+            most = _most(len(groups))
+            values = []
+            for group in groups:
+                y, n = rows_of(target, group.targets), len(self._mine(group))
+                known = len(y) >= FEWEST
+                values.append(
+                    floor(self.space.metric, _drawn(y, 1, n + most), n).value if known else 0.0
+                )
+            self._known = target, self.space.distance([g.share for g in groups], values)
         return self._known[1]
 
 
@@ -370,7 +466,7 @@ def part(cloud: Cloud, most: int = COMPARED) -> Cloud:
     """At most `most` points with their masses: the same rows of every cloud of one size."""
     if len(cloud) <= most:
         return cloud
-    return _rows(cloud, np.random.default_rng(0).choice(len(cloud), most, replace=False))
+    return rows_of(cloud, np.random.default_rng(0).choice(len(cloud), most, replace=False))
 
 
 def _drawn(cloud: Cloud, seed: int, most: int = COMPARED) -> Cloud:
@@ -378,7 +474,7 @@ def _drawn(cloud: Cloud, seed: int, most: int = COMPARED) -> Cloud:
 
     A plain draw is as random as the splits that it is compared with.
     """
-    return _rows(cloud, _rows_drawn(cloud, seed, most))
+    return rows_of(cloud, _rows_drawn(cloud, seed, most))
 
 
 def _rows_drawn(cloud: Cloud, seed: int, most: int = COMPARED) -> Int[np.ndarray, "n"]:
@@ -386,10 +482,3 @@ def _rows_drawn(cloud: Cloud, seed: int, most: int = COMPARED) -> Int[np.ndarray
     if len(rows) <= most:
         return rows
     return rows[np.random.default_rng(seed).choice(len(rows), most, replace=False)]
-
-
-def _rows(cloud: Cloud, numbers: Int[np.ndarray, "n"]) -> Cloud:
-    rows: Any = torch.from_numpy(numbers).to(cloud.points.device)
-    return Cloud(
-        cloud.points[rows], log_mass=None if cloud.log_mass is None else cloud.log_mass[rows]
-    )

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -26,6 +27,7 @@ from particleflow.memories import Remembering
 from particleflow.recipe import Recipe
 from particleflow.recording import Recorder
 from particleflow.remedies import AUTO
+from particleflow.spaces import Space
 from particleflow.stops import Beginning
 from particleflow.trajectory import Trajectory
 from particleflow.verdicts import judged, traits
@@ -105,6 +107,8 @@ class Run:
     def go(self) -> None:
         """Take the steps. After the first one nothing raises: the records stay."""
         self._began = time.perf_counter() - self.seconds
+        if isinstance(self.stop, Beginning):
+            self.stop.space = self._space
         try:
             for state in self.states:
                 self._take(state)
@@ -188,12 +192,14 @@ class Run:
         unstable = {"unstable_from": self.watch.step} if self._unstable else {}
         raised = {"traceback": self.traceback} if self.traceback else {}
         stopped = {"stopped": self.why} if self.why else {}
+        compared = {} if self._space.plain else {"compared": self._space.said}
         controller = controller_of(self.watch.integrator)
         told = {} if controller is None else {"controller": dict(controller.told(state.stepper))}
         report = {
             **self.facts,
             "seconds": self.seconds,
             "traits": asdict(traits(self.flow, state, fixed=self.fixed is not None)),
+            **compared,
             **unstable,
             **raised,
             **stopped,
@@ -215,7 +221,14 @@ class Run:
         if note is not None:
             report = {**path.report, "advice": [note.kept()]}
             path = replace(path, message=noted(note), report=report)
-        return judged(path, self.flow, state.target, fixed=self.fixed is not None)
+        return judged(
+            path, self.flow, state.target, fixed=self.fixed is not None, space=self._space
+        )
+
+    @cached_property
+    def _space(self) -> Space:
+        """The space in which the particles are compared with the target."""
+        return Space.of(self.flow, self.watch.integrator, self.start.x.dim)
 
 
 def _reason(stop: Stop, state: State) -> str:

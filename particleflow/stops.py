@@ -15,10 +15,16 @@ from particleflow import _checks
 from particleflow._typing import Memory
 from particleflow.integrators import Course, State
 from particleflow.memories import Remembered
+from particleflow.spaces import PLAIN, Space
 
 
 class Beginning(ABC):
-    """The stop of one run that sees the run's first state too. Declared by inheriting."""
+    """The stop of one run that sees the run's first state too. Declared by inheriting.
+
+    The run sets `space` before the first state.
+    """
+
+    space: Space = PLAIN
 
     @abstractmethod
     def begin_at(self, state: State) -> None:
@@ -30,7 +36,8 @@ class Beginning(ABC):
 
     def remembered(self) -> Remembered:
         """The numbers that a checkpoint keeps: all attributes but the rule."""
-        return Remembered({}, {name: n for name, n in vars(self).items() if name != "rule"})
+        unkept = ("rule", "space")
+        return Remembered({}, {name: n for name, n in vars(self).items() if name not in unkept})
 
     def recall(self, tensors: Memory, facts: Mapping[str, Any]) -> None:
         """The inverse of `remembered`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -73,35 +74,71 @@ def strays(x: Cloud, y: Cloud, floor: float = 0.0) -> Strays | None:
     >>> strays(Cloud([[3.5], [20.5], [-9.0]]), line)
     Strays(count=1, distance=2.0, compared=3, drawn=0)
     """
-    most = min(MOST, math.isqrt(int(DIFFERENCES / x.dim)))
-    target, share = places(y, most)
-    if len(target) < 2:
-        return None
-    particles = part(x, most).points.to(target)
-    distance = max(FAR * _spacing(target, share), floor)
-    count = int((nearest(particles, target) > distance).sum())
-    drawn = len(target) if len(y) > most else 0
-    return Strays(count, distance, len(particles), drawn)
+    return joined([(x, y)], floor)
 
 
-def _spacing(points: Tensor, share: Tensor) -> float:
+def joined(
+    groups: Sequence[tuple[Cloud, Cloud]], floor: float, lengths: Sequence[float] | None = None
+) -> Strays | None:
+    """The strays of several groups, each with its own part of the target.
+
+    r is the largest of the groups. `lengths` are the periods of the axes.
+    """
+    parts = []
+    for x, y in groups:
+        most = min(MOST, math.isqrt(int(DIFFERENCES / x.dim)))
+        target, share = places(y, most)
+        if len(target) < 2:
+            return None
+        particles = part(x, most).points.to(target)
+        drawn = len(target) if len(y) > most else 0
+        parts.append((particles, target, _spacing(target, share, lengths), drawn))
+    distance = max(FAR * max(spacing for _, _, spacing, _ in parts), floor)
+    count = sum(int((nearest(x, y, lengths=lengths) > distance).sum()) for x, y, _, _ in parts)
+    compared = sum(len(particles) for particles, _, _, _ in parts)
+    return Strays(count, distance, compared, sum(drawn for _, _, _, drawn in parts))
+
+
+def _spacing(points: Tensor, share: Tensor, lengths: Sequence[float] | None) -> float:
     """The distance within which `NEARLY_ALL` of the mass have another place."""
-    values, order = nearest(points, points, other=True).sort()
+    values, order = nearest(points, points, other=True, lengths=lengths).sort()
     mass = share[order].cumsum(0)
     return float(values[int(torch.searchsorted(mass, NEARLY_ALL * mass[-1]))])
 
 
 def nearest(
-    points: Float[Tensor, "P d"], others: Float[Tensor, "R d"], *, other: bool = False
+    points: Float[Tensor, "P d"],
+    others: Float[Tensor, "R d"],
+    *,
+    other: bool = False,
+    lengths: Sequence[float] | None = None,
 ) -> Float[Tensor, "P"]:
     """The distance of each point to the nearest of `others`; with `other` to one elsewhere.
 
-    It is infinite where there is none. Cost O(P R d).
+    It is infinite where there is none. `lengths` are the periods of the axes. Cost O(P R d).
     """
     found = []
     for rows in points.split(ROWS):
-        distances = torch.cdist(rows, others, compute_mode="donot_use_mm_for_euclid_dist")
+        distances = (
+            torch.cdist(rows, others, compute_mode="donot_use_mm_for_euclid_dist")
+            if lengths is None
+            else _around(rows, others, lengths)
+        )
         if other:
             distances = distances.masked_fill_(distances == 0, math.inf)
         found.append(distances.amin(1))
     return torch.cat(found)
+
+
+def _around(
+    points: Float[Tensor, "P d"], others: Float[Tensor, "R d"], lengths: Sequence[float]
+) -> Float[Tensor, "P R"]:
+    """Distances where axis k repeats after lengths[k]."""
+    square = points.new_zeros(len(points), len(others))
+    for k, length in enumerate(lengths):
+        difference = (points[:, k, None] - others[None, :, k]).abs()
+        if math.isfinite(length):
+            rest = difference % length
+            difference = torch.minimum(rest, length - rest)
+        square += difference**2
+    return square.sqrt()

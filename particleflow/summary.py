@@ -99,6 +99,7 @@ class Summary:
     strays: int | None = None
     stray_distance: float | None = None
     strays_said: str = ""
+    compared: str = ""
     steps: int
     time: float
     dt: float | None = None
@@ -145,6 +146,7 @@ class Summary:
             strays=None if far is None else far.count,
             stray_distance=None if far is None else far.distance,
             strays_said="" if far is None else far.said(particles),
+            compared=report.get("compared", ""),
             steps=steps,
             time=time,
             dt=report.get("dt"),
@@ -181,9 +183,8 @@ class Summary:
             if self.bound is not None:
                 floor = f"{floor}, arrived up to {self.bound:.3g}"
             drawn = f", of {self.drawn} drawn" if self.drawn else ""
-            lines.append(
-                f"W2 to the target {self.w2_start:.3g} -> {self.w2_end:.3g} ({floor}{drawn})"
-            )
+            w2 = f"W2 to the target{f' {self.compared}' if self.compared else ''}"
+            lines.append(f"{w2} {self.w2_start:.3g} -> {self.w2_end:.3g} ({floor}{drawn})")
         told = [f"{label} {first:.3g} -> {last:.3g}" for label, first, last in self.metrics]
         # a recorded W2 of all points says what the line above says
         same = f"W2 (root) {self.w2_start:.3g} -> {self.w2_end:.3g}" if self.w2_start else ""

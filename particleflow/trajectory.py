@@ -23,7 +23,8 @@ from particleflow.integrators import Snapshot
 from particleflow.memories import snapshot_from, snapshot_told, under, within
 from particleflow.recipe import Recipe, Replayed
 from particleflow.remedies import Ended, Traits
-from particleflow.strays import Strays, strays
+from particleflow.spaces import PLAIN, Space
+from particleflow.strays import Strays
 from particleflow.summary import Summary
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ class Trajectory(Replayed):
         tell: `lengths` (the least and the largest step), `controller`, `iterations` and `worst_gap`
         of an inner solver, `backends` and `promise` of fast sums, `unstable_from`, `stopped` (why
         `stop` ended it), `advice`, `nearness`, `strays`, `renewals`, `stragglers`, `resumed`,
-        `periods` of a box, `comparable` (False where no W2 to the target makes sense), `traceback`
-        of a run that failed.
+        `periods` of a box, `compared` (W2 within classes or around the box), `comparable` (False
+        where no W2 to the target makes sense), `traceback` of a run that failed.
     state : Snapshot
         The end of the run: clock, particles and memories.
     target : (M, d) tensor or None
@@ -143,7 +144,8 @@ class Trajectory(Replayed):
     def nearness(self) -> Nearness | None:
         """W2 to the target at the first and the last record, and its floor; None without a target.
 
-        At most 300 points of each cloud are compared. None too where a comparison makes no sense
+        At most 300 points of each cloud are compared; classes of `labelled` each with its own part
+        of the target, and on a torus around its edges. None too where a comparison makes no sense
         (features of a model), and where POT is missing. Cost: about 0.2 s once, then it is kept.
         """
         if "nearness" in self.report:
@@ -153,7 +155,7 @@ class Trajectory(Replayed):
         target = Cloud(self.target, log_mass=self.target_log_mass)
         random = bool(self.report.get("traits", {}).get("random"))
         try:
-            return nearness_of_run(self.cloud, self.times, target, random=random)
+            return nearness_of_run(self.cloud, self.times, target, random=random, space=self._space)
         except ImportError:  # POT is missing
             return None
 
@@ -207,7 +209,19 @@ class Trajectory(Replayed):
         if self.target is None or self.nearness is None:
             return None
         target = Cloud(self.target, log_mass=self.target_log_mass)
-        return strays(self.cloud(-1), target, self.nearness.floor)
+        return self._space.strays(self.cloud(-1), target, self.nearness.floor)
+
+    @cached_property
+    def _space(self) -> Space:
+        """The space in which distances are taken.
+
+        A trajectory that was read from a file knows no classes; if it completed, its report has the
+        distances.
+        """
+        if self.recipe is None or not self.recipe.legs:
+            return PLAIN
+        last = self.recipe.legs[-1]
+        return Space.of(last.flow, last.integrator, self.particles.shape[2])
 
     def _advice(self, near: Nearness, far: Strays | None) -> tuple[Advice, ...]:
         """What to try after a completed run that did not arrive."""

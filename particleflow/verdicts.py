@@ -13,24 +13,26 @@ from particleflow.kernels import FeatureKernel, ScaledKernel
 from particleflow.kernels.contract import PositiveKernel
 from particleflow.kernels.reach import reach_of
 from particleflow.remedies import Traits
-from particleflow.strays import strays
+from particleflow.spaces import PLAIN, Space
 from particleflow.trajectory import Trajectory
 
 
-def judged(path: Trajectory, flow: Flow, y: Cloud | None, *, fixed: bool) -> Trajectory:
+def judged(
+    path: Trajectory, flow: Flow, y: Cloud | None, *, fixed: bool, space: Space = PLAIN
+) -> Trajectory:
     """`_judged`, or the trajectory unchanged where no distance can be computed.
 
     A failed comparison must not lose the run.
     """
     try:
-        return _judged(path, flow, y, fixed)
+        return _judged(path, flow, y, fixed, space)
     except (Exception, KeyboardInterrupt) as error:  # e.g. POT is missing, or Ctrl-C
         return replace(
             path, report={**path.report, "comparable": False, "incomparable": repr(error)}
         )
 
 
-def _judged(path: Trajectory, flow: Flow, y: Cloud | None, fixed: bool) -> Trajectory:
+def _judged(path: Trajectory, flow: Flow, y: Cloud | None, fixed: bool, space: Space) -> Trajectory:
     """The trajectory with the distances behind its `verdict`.
 
     The message of a run that ended no nearer than it began says "stalled" or "farther", and what
@@ -42,26 +44,28 @@ def _judged(path: Trajectory, flow: Flow, y: Cloud | None, fixed: bool) -> Traje
     kernel = None if energy is None else energy.kernel
     if y is None or (isinstance(kernel, FeatureKernel) and not kernel.in_space):
         return replace(path, report={**path.report, "comparable": False})
-    if fixed and not doubtful(path.cloud(0), path.state.x, y):
+    # sliced distances know no classes and no torus
+    if fixed and space.plain and not doubtful(path.cloud(0), path.state.x, y):
         return path
     random = bool(path.report["traits"]["random"])
-    found = nearness_of_run(path.cloud, path.times, y, random=random)
-    far = strays(path.state.x, y, found.floor)
+    found = nearness_of_run(path.cloud, path.times, y, random=random, space=space)
+    far = space.strays(path.state.x, y, found.floor)
     report = {**path.report, "nearness": asdict(found)}
     report |= {} if far is None else {"strays": asdict(far)}
     path = replace(path, report=report)
     if found.fell or found.verdict == "arrived":
         return path
     told = (
-        path.message or f"{_numbers(found, len(path.state.x), len(y))}; {path.summary().advice[0]}"
+        path.message
+        or f"{_numbers(found, space.said, len(path.state.x), len(y))}; {path.summary().advice[0]}"
     )
     return replace(path, message=f"{found.verdict}: {told}")
 
 
-def _numbers(found: Nearness, *clouds: int) -> str:
+def _numbers(found: Nearness, where: str, *clouds: int) -> str:
     return (
-        f"W2 to the target went from {found.first:.3g} to {found.last:.3g}, of two fresh samples"
-        f" it is {found.floor:.2g}{found.drawn(*clouds)}"
+        f"W2 to the target{f' {where}' if where else ''} went from {found.first:.3g} to"
+        f" {found.last:.3g}, of two fresh samples it is {found.floor:.2g}{found.drawn(*clouds)}"
     )
 
 

@@ -49,6 +49,7 @@ LAYERS = [
     "integrators",
     "memories",
     "metrics",
+    "spaces",
     "stops",
     "arrival",
     "automatic",

@@ -213,6 +213,20 @@ class Labelled(Wrapping, SameBandwidth, ByRow):
         object.__setattr__(made, "_each", tuple(parts))
         return made
 
+    @property
+    def classes(self) -> tuple[tuple[Int[np.ndarray, "n"], Int[np.ndarray, "m"] | None], ...]:
+        """The rows of the particles and of the target points of each class, in their order.
+
+        None in the place of the latter where every class has the whole target.
+        """
+        return tuple(
+            (
+                np.flatnonzero(self._x == k),
+                None if self._y is None else np.flatnonzero(self._y == k),
+            )
+            for k in range(len(self.names))
+        )
+
     def parts(self, x: Cloud, y: Cloud | None) -> Sequence[tuple[Estimator, Cloud, Cloud | None]]:
         particles, _ = self._split(x, self._x, "x_labels")
         targets = [None] * len(particles) if y is None else self._split_target(y)

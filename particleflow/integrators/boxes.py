@@ -194,7 +194,8 @@ class Periodic(Boxed):
     enters. A flow with a kernel needs `pf.kernels.Periodic` with the same box. A density or a score
     in closed form must be periodic itself. Other flows are refused.
 
-    W2 and the other metrics do not wrap: to them two sides of the box are far apart.
+    Verdicts, strays and `Arrived` measure around the sides. `metrics.W2(periods=...)` and `W1` do
+    so too; to all other metrics two sides of the box are far apart.
 
     Parameters
     ----------

@@ -25,7 +25,9 @@ def floor_of(run: Trajectory, metric: str) -> float | None:
     and is made once. None means that it is not known or takes too long.
     """
     label = label_of(run, metric)
-    found = run.nearness if label == W2().label else None
+    # a W2 of other clouds or by other distances has another floor
+    where = run.report.get("compared")
+    found = run.nearness if label == ", ".join(filter(None, (W2().label, where))) else None
     sizes = run.particles.shape[1], 0 if run.target is None else len(run.target)
     if found is not None and found.floor and not found.part_of(*sizes):
         return found.floor
