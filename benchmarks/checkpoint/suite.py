@@ -63,6 +63,11 @@ def goals(quick: bool) -> tuple[Goal, ...]:
 
 def main(argv: Sequence[str]) -> int:
     args = _options(argv)
+    if args.cost:
+        with environment.workers(1, args.cost) as pool:
+            cost = pool.submit(size.cost, **(QUICK_COST if args.quick else COST)).result()
+        print(", ".join(f"{name} {value:.4g}" for name, value in cost.items()), flush=True)
+        return 0
     load = environment.load()
     with environment.workers(1, 1) as pool:
         # first of all, in a process that has done nothing else
@@ -93,4 +98,10 @@ def _killed(name: str, count: int) -> dict[str, int]:
 def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = options.parser("checkpoint", __doc__)
     parser.add_argument("--quick", action="store_true", help="12 kills, and small runs")
+    parser.add_argument(
+        "--cost",
+        type=int,
+        metavar="THREADS",
+        help="only the time that checkpoints take, of runs with so many threads",
+    )
     return parser.parse_args(argv)
