@@ -64,6 +64,9 @@ class Summary:
         r = max(2 s, floor), where 99 % of the target's mass have another target point within s.
     strays_said : str
         The strays in words, with the number of particles looked at.
+    compared : str
+        Where W2 is taken: "within classes", "around the box"; empty for all particles and plain
+        distances.
     steps : int
         The number of the last step.
     time : float

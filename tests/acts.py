@@ -151,6 +151,7 @@ ANIMATED = {
     "orbit": (None, Refused(10.0, "`orbit`")),
 }
 TRANSPORT = {
+    "periods": (None, 1.5),
     "max_points": (5, 9),
     "max_iterations": (10**6, Warned(1, "raise max_iterations")),
     "seed": (0, 1, {"max_points": 5}),

@@ -43,7 +43,7 @@ def nonnegative_minimum(
 ) -> Minimum:
     """Minimise theta' Q theta / 2 - q' theta over theta >= 0, Q positive definite; `start` >= 0.
 
-    Block pivoting exchanges all wrong entries at once (Portugal, Judice and Vicente 1994; Kim and
+    Block pivoting exchanges all wrong entries at once (Portugal, Júdice and Vicente 1994; Kim and
     Park 2011) and finds the set of positive entries in a few solves, or nearly so. From there it is
     Lawson and Hanson's method (1974, chapter 23) on the normal equations (Bro and de Jong 1997).
     The equations are solved on the set of positive entries. Where that makes some entries
