@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from particleflow.advice import Advice, Change
-from particleflow.arrival import Nearness
 from particleflow.kernels.reach import BEYOND
 from particleflow.metrics.told import told
+from particleflow.nearness import Nearness
 from particleflow.strays import Strays
 
 # The share of the distance to the target below which particles have hardly moved.

@@ -122,7 +122,7 @@ def nearest(
         distances = (
             torch.cdist(rows, others, compute_mode="donot_use_mm_for_euclid_dist")
             if lengths is None
-            else _around(rows, others, lengths)
+            else squares_around(rows, others, lengths).sqrt()
         )
         if other:
             distances = distances.masked_fill_(distances == 0, math.inf)
@@ -130,10 +130,10 @@ def nearest(
     return torch.cat(found)
 
 
-def _around(
+def squares_around(
     points: Float[Tensor, "P d"], others: Float[Tensor, "R d"], lengths: Sequence[float]
 ) -> Float[Tensor, "P R"]:
-    """Distances where axis k repeats after lengths[k]."""
+    """Squared distances where axis k repeats after lengths[k], which may be infinite."""
     square = points.new_zeros(len(points), len(others))
     for k, length in enumerate(lengths):
         difference = (points[:, k, None] - others[None, :, k]).abs()
@@ -141,4 +141,4 @@ def _around(
             rest = difference % length
             difference = torch.minimum(rest, length - rest)
         square += difference**2
-    return square.sqrt()
+    return square

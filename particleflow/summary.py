@@ -11,7 +11,9 @@ from torch import Tensor
 
 from particleflow._words import last_known, number, unknown_attribute
 from particleflow.advice import Advice
-from particleflow.arrival import FEWEST, Nearness
+from particleflow.metrics import W2
+from particleflow.metrics.transport import labelled
+from particleflow.nearness import FEWEST, Nearness
 from particleflow.strays import Strays
 
 
@@ -190,7 +192,8 @@ class Summary:
             lines.append(f"{w2} {self.w2_start:.3g} -> {self.w2_end:.3g} ({floor}{drawn})")
         told = [f"{label} {first:.3g} -> {last:.3g}" for label, first, last in self.metrics]
         # a recorded W2 of all points says what the line above says
-        same = f"W2 (root) {self.w2_start:.3g} -> {self.w2_end:.3g}" if self.w2_start else ""
+        label = labelled(W2.label, self.compared)
+        same = f"{label} {self.w2_start:.3g} -> {self.w2_end:.3g}" if self.w2_start else ""
         lines += [line for line in told if line != same]
         if self.strays is not None:
             lines.append(self.strays_said)

@@ -17,10 +17,10 @@ from particleflow import _checks, archive, folder_trajectory
 from particleflow._refusals import RefusedValueError
 from particleflow._words import called, last_known, number, unknown_attribute
 from particleflow.advice import Advice, advised
-from particleflow.arrival import Nearness, nearness_of_run
 from particleflow.clouds import Cloud, Draws
 from particleflow.integrators import Snapshot
 from particleflow.memories import snapshot_from, snapshot_told, under, within
+from particleflow.nearness import Nearness, nearness_of_run
 from particleflow.recipe import Recipe, Replayed
 from particleflow.remedies import Ended, Traits
 from particleflow.spaces import PLAIN, Space

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from particleflow.arrival import Nearness, doubtful, nearness_of_run
 from particleflow.clouds import Cloud
 from particleflow.estimators.base import energy_of
 from particleflow.flows import Flow
@@ -12,6 +11,7 @@ from particleflow.integrators import State
 from particleflow.kernels import FeatureKernel, ScaledKernel
 from particleflow.kernels.contract import PositiveKernel
 from particleflow.kernels.reach import reach_of
+from particleflow.nearness import Nearness, doubtful, nearness_of_run
 from particleflow.remedies import Traits
 from particleflow.spaces import PLAIN, Space
 from particleflow.trajectory import Trajectory

@@ -30,6 +30,7 @@ from checkpoints import check, forked, go_on, is_large, made, row, scalars, stat
 from particleflow._refusals import RefusedFileError, RefusedValueError
 from particleflow.checkpoint import CheckpointError, Store, arrays, documents, segments
 from particleflow.checkpoint.arrays import COPIED, Held
+from particleflow.checkpoint.head import FORMAT
 from particleflow.checkpoint.errors import DamageError
 
 if sys.platform != "win32":
@@ -818,9 +819,11 @@ def test_a_folder_with_other_files_in_the_way_is_refused(folder: Path) -> None:
     assert (folder / "records" / "particles.bin").read_bytes() == b"other"
 
 
-def test_a_later_format_is_refused(copy: Path) -> None:
-    resealed(copy / "run.json", lambda body: body.update(format=2))
-    with pytest.raises(RefusedValueError, match="has format 2, this version reads 1: install"):
+@pytest.mark.parametrize("other", [FORMAT - 1, FORMAT + 1])
+def test_another_format_is_refused(copy: Path, other: int) -> None:
+    resealed(copy / "run.json", lambda body: body.update(format=other))
+    told = f"has format {other}, this version reads {FORMAT}: install"
+    with pytest.raises(RefusedValueError, match=told):
         Store.open(copy)
 
 

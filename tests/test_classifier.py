@@ -313,15 +313,15 @@ def test_the_written_gradient_of_the_own_network_is_that_of_torch(unchecked, dep
     own = Classifier(width=6, depth=depth)._build(2, 5)
     plain = Network(own.module)
     z, leaf = normal(7, 2, 4), own.weights(Z).requires_grad_(True)
-    assert torch.allclose(own(leaf, {}, z), plain(leaf, {}, z), rtol=1e-14)
+    assert torch.allclose(own(leaf, {}, z), plain(leaf, {}, z), rtol=1e-13, atol=1e-15)
     ours, theirs = (network.gradients(leaf, {}, z) for network in (own, plain))
     assert ours.shape == (7, 2)
-    assert torch.allclose(ours, theirs, rtol=1e-13)
+    assert torch.allclose(ours, theirs, rtol=1e-13, atol=1e-16)
     slopes = [
         torch.autograd.grad((network.slopes(leaf, {}, z) ** 3).sum(), leaf, allow_unused=True)[0]
         for network in (own, plain)
     ]
-    assert torch.allclose(*slopes, rtol=1e-12)
+    assert torch.allclose(*slopes, rtol=1e-12, atol=1e-17)
     assert float(slopes[0].norm()) > 1e-4
 
 

@@ -50,6 +50,7 @@ LAYERS = [
     "memories",
     "metrics",
     "spaces",
+    "nearness",
     "stops",
     "arrival",
     "automatic",

@@ -15,7 +15,9 @@ import particleflow as pf
 from particleflow.clouds import Cloud
 from particleflow.integrators import Periodic
 from particleflow.metrics import W1, W2
+from particleflow.nearness import nearness
 from particleflow.spaces import PLAIN, Space
+from particleflow.strays import joined
 
 SIDES = (1.0, 2.5, 0.7)
 
@@ -58,6 +60,11 @@ def test_an_axis_may_have_no_period() -> None:
     assert half(x, y) ** 2 == pytest.approx(over_images(x, y, (1.0, math.inf), 2), rel=1e-7)
     assert W2(periods=math.inf)(x, y) == pytest.approx(W2()(x, y), rel=1e-12)
     assert W2(periods=1.0)(x, y) == W2(periods=(1.0, 1.0))(x, y)
+
+
+def test_periods_come_as_numbers_lists_arrays_and_tensors() -> None:
+    for given in (1, [1.0], np.array([1.0]), torch.tensor(1.0)):
+        assert W2(periods=given) == W2(periods=1.0)
 
 
 @pytest.mark.parametrize("periods", [0.0, -1.0, math.nan, (), (1.0, 0.0)])
@@ -121,12 +128,16 @@ def test_classes_arrive_where_each_of_them_has() -> None:
     assert (path.verdict, path.summary().strays) == ("arrived", 0)
     x, y = path.particles[-1], swapped()[1]
     assert near.last == pytest.approx(by_class(x, y), rel=1e-9)
-    floors = [
-        pf.metrics.floor(W2(), y[name == Y_LABELS], int((name == X_LABELS).sum())).value
+    alone = {
+        name: nearness(
+            *(Cloud(z[name == X_LABELS]) for z in path.particles[[0, -1]]),
+            Cloud(y[name == Y_LABELS]),
+        )
         for name in ("a", "b")
-    ]
-    whole = math.sqrt(30 / 80 * floors[0] ** 2 + 50 / 80 * floors[1] ** 2)
-    assert near.floor == pytest.approx(whole, rel=0.25)  # other splits of the same points
+    }
+    whole = math.sqrt(30 / 80 * alone["a"].floor ** 2 + 50 / 80 * alone["b"].floor ** 2)
+    assert near.floor == pytest.approx(whole, rel=1e-12)
+    assert max(part.bound for part in alone.values()) > near.bound > near.floor
 
 
 def test_arrived_looks_within_classes_and_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
@@ -179,12 +190,21 @@ def test_a_cloud_astride_the_edge_has_arrived_at_its_like() -> None:
     assert W2()(x, y) > 2 * near.floor
 
 
-def test_particles_beyond_the_edge_are_strays() -> None:
-    path = pf.simulate(
-        pf.mmd_flow(TORUS), around(60, 0.5, 0), around(80, 0.0, 1), steps=1, dt=1e-4, integrator=BOX
-    )
-    assert path.verdict != "arrived"
-    assert path.summary().strays == 60
+def test_strays_are_looked_for_around_the_edge() -> None:
+    """Particles just below the upper side are near a target just above the lower one."""
+    x, y = Cloud(1 - uniform(60, 2, 0) / 50), Cloud(uniform(80, 2, 1) / 50)
+    near, far = (joined([(x, y)], 0.1, lengths) for lengths in ((1.0, 1.0), None))
+    assert near is not None
+    assert far is not None
+    assert (near.count, far.count) == (0, 60)
+    half = joined([(x, y)], 0.1, (1.0, math.inf))
+    assert half is not None
+    assert half.count == 60
+    # each group by its own part of the target
+    groups = [(x, y), (y, y)]
+    both = joined(groups, 0.1)
+    assert both is not None
+    assert (both.count, both.compared) == (60, 140)
 
 
 def test_the_space_of_a_plain_run_is_plain() -> None:

@@ -17,12 +17,12 @@ from torch import Tensor
 
 import particleflow as pf
 from particleflow.advice import Advice, Change, advised
-from particleflow.arrival import Nearness
 from particleflow.cli import main
 from particleflow.clouds import Cloud
 from particleflow.estimators import KDE, ClosedForm
 from particleflow.kernels import Gaussian
 from particleflow.metrics import W2
+from particleflow.nearness import Nearness
 from particleflow.plotting.scenes.floors import floor_of
 from particleflow.plotting.web import page
 from particleflow.samplers import Minibatch, Rings

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
-from particleflow.arrival import nearness
 from particleflow.cli.outputs import _table
 from particleflow.clouds import Cloud
 from particleflow.estimators import KDE, ClosedForm, CTransformCritic, DrMMD
 from particleflow.flows import EnergySlope
 from particleflow.kernels import Gaussian
 from particleflow.metrics import W1, W2, SlicedW2, floor
+from particleflow.nearness import nearness
 from particleflow.samplers import Minibatch, Rings
 
 KERNEL = Gaussian(0.2)

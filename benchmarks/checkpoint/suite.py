@@ -100,7 +100,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="12 kills, and small runs")
     parser.add_argument(
         "--cost",
-        type=int,
+        type=options.positive,
         metavar="THREADS",
         help="only the time that checkpoints take, of runs with so many threads",
     )

@@ -17,7 +17,7 @@ from particleflow.checkpoint.errors import CheckpointError, DamageError
 from particleflow.checkpoint.segments import PART, Sealed
 
 # The version of the files.
-FORMAT = 1
+FORMAT = 2
 # The document that says what a run is.
 HEAD = "run.json"
 # The tensors that belong to it.

@@ -223,7 +223,8 @@ def found(folder: Path, head: str) -> Found:
         alone = {manifest.number for manifest in chain if manifest.state is None}
         for number in sorted(result.states | alone, reverse=True):
             # where the digests are right, a state may still be none that a `Store` has written
-            with _noting(result, number, state_path(folder, number)):
+            path = (manifest_path if number in alone else state_path)(folder, number)
+            with _noting(result, number, path):
                 result.tensors = _state(folder, chain[number], files.get(number))
                 result.manifests, result.digest = chain[: number + 1], chained[number]
             if result.manifests:

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from particleflow import _checks
 from particleflow.clouds import Cloud, as_clouds
 from particleflow.metrics.base import OfClouds, normalised
 from particleflow.metrics.sliced import quantile_costs
+from particleflow.strays import squares_around
 from particleflow.subsets import in_own_order
 
 # What labels say of a distance on a torus.
@@ -20,10 +23,10 @@ AROUND = "around the box"
 
 def _lengths(periods: Any) -> tuple[float, ...]:
     """The periods of the axes; of one number it is the period of all."""
-    given = periods if isinstance(periods, (tuple, list, np.ndarray)) else (periods,)
-    endless = (math.inf, np.inf)
+    given = periods.tolist() if isinstance(periods, (Tensor, np.ndarray)) else periods
+    given = given if isinstance(given, (tuple, list)) else (given,)
     found = tuple(
-        math.inf if length in endless else _checks.real(length, "periods") for length in given
+        math.inf if length == math.inf else _checks.real(length, "periods") for length in given
     )
     if not found or min(found) <= 0:
         raise ValueError(
@@ -33,12 +36,9 @@ def _lengths(periods: Any) -> tuple[float, ...]:
     return found
 
 
-def wrapped(difference: np.ndarray, length: float) -> np.ndarray:
-    """The sizes of differences on a circle of this length; on a line where it is infinite."""
-    if math.isinf(length):
-        return np.abs(difference)
-    rest = np.abs(difference) % length
-    return np.minimum(rest, length - rest)
+def labelled(label: str, where: str) -> str:
+    """The label of a distance that is taken there, such as "W2 (root), around the box"."""
+    return ", ".join(filter(None, (label, where)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class _Transport(OfClouds):
         both = isinstance(x, Cloud) and isinstance(y, Cloud)
         drawn = self._drawn(x, y) if both else self._drawn(*as_clouds(x, y))
         around = "" if self.periods is None else AROUND
-        return ", ".join(filter(None, (self.label, around, drawn)))
+        return labelled(labelled(self.label, around), drawn)
 
     def _cost(self, x: Cloud, y: Cloud, power: int) -> float:
         """min over couplings P of sum_ij P_ij |x_i - y_j|^power, in float64."""
@@ -145,9 +145,7 @@ class _Transport(OfClouds):
                 f"`periods` must be one number, or one for each of the {x.shape[1]} axes, got"
                 f" {len(lengths)}: pass inf for an axis without a period"
             )
-        square = np.zeros((len(x), len(y)))
-        for k, length in enumerate(lengths):
-            square += wrapped(x[:, k, None] - y[None, :, k], length) ** 2
+        square = squares_around(torch.from_numpy(x), torch.from_numpy(y), lengths).numpy()
         return square if kind == "sqeuclidean" else np.sqrt(square)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from particleflow.arrival import FEWEST
 from particleflow.clouds import Cloud
 from particleflow.metrics import W1, W2, SlicedW2, floor
+from particleflow.metrics.transport import labelled
+from particleflow.nearness import FEWEST
 from particleflow.trajectory import Trajectory
 
 # Distances with a floor, by their labels.
@@ -26,8 +27,8 @@ def floor_of(run: Trajectory, metric: str) -> float | None:
     """
     label = label_of(run, metric)
     # a W2 of other clouds or by other distances has another floor
-    where = run.report.get("compared")
-    found = run.nearness if label == ", ".join(filter(None, (W2().label, where))) else None
+    own = labelled(W2.label, run.report.get("compared", ""))
+    found = run.nearness if label == own else None
     sizes = run.particles.shape[1], 0 if run.target is None else len(run.target)
     if found is not None and found.floor and not found.part_of(*sizes):
         return found.floor
