@@ -30,8 +30,8 @@ from checkpoints import check, forked, go_on, is_large, made, row, scalars, stat
 from particleflow._refusals import RefusedFileError, RefusedValueError
 from particleflow.checkpoint import CheckpointError, Store, arrays, documents, segments
 from particleflow.checkpoint.arrays import COPIED, Held
-from particleflow.checkpoint.head import FORMAT
 from particleflow.checkpoint.errors import DamageError
+from particleflow.checkpoint.head import FORMAT
 
 if sys.platform != "win32":
     import resource
