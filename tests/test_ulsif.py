@@ -5,6 +5,7 @@ and in a flow.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ from torch import Tensor
 
 import particleflow as pf
 from particleflow.clouds import Clock, Cloud
-from particleflow.estimators import ULSIF, RuLSIF
-from particleflow.estimators.ratio.kernel_ratio import FACTORS
+from particleflow.estimators import KLIEP, ULSIF, RuLSIF
+from particleflow.estimators.ratio.kernel_ratio import FACTORS, Aim
 from particleflow.estimators.ratio.least_squares import leave_one_out, ridges
 from particleflow.estimators.ratio.nonnegative import nonnegative_minimum
 from particleflow.kernels import IMQ, Gaussian, Laplace, Matern32, Matern52
@@ -419,6 +420,44 @@ def test_a_flow_comes_near_its_target_and_resumes_bit_for_bit(
     pf.simulate(flow, x0, y, steps=12, dt=0.1).save(tmp_path / "part.npz")
     resumed = pf.simulate(flow, pf.Trajectory.load(tmp_path / "part.npz"), y, steps=18, dt=0.1)
     assert torch.equal(resumed.state.x.points, whole.state.x.points)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ULSIF(Gaussian(1.0), lam=1e-2, centres=30),
+        lambda: RuLSIF(Gaussian(1.0), lam=1e-2, centres=30, alpha=0.2),
+        lambda: KLIEP(Gaussian(1.0), centres=30),
+    ],
+    ids=["ULSIF", "RuLSIF", "KLIEP"],
+)
+def test_the_targets_part_is_made_once_and_for_each_target(
+    make: Callable[[], Estimator | KLIEP], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    of = Aim.of
+    monkeypatch.setattr(Aim, "of", lambda cloud, most: made.append(cloud) or of(cloud, most))
+    x, moved = weighted(120, 2, 0), weighted(120, 2, 3, 0.2)
+    y, other = (weighted(101, 2, seed, 1.0) for seed in (1, 2))
+    estimator = make()
+    for current, target in ((x, y), (moved, y), (moved, other), (x, y)):
+        kept, fresh = (each.fit(current, target, Clock(), {}) for each in (estimator, make()))
+        assert kept.value == fresh.value
+        assert torch.equal(
+            kept.witness.value_and_grad(x.points)[1], fresh.witness.value_and_grad(x.points)[1]
+        )
+    assert len(made) == 3 + 4
+    y.points.add_(0.5)  # written to: another target
+    assert estimator.fit(x, y, Clock(), {}).value == make().fit(x, y, Clock(), {}).value
+
+
+def test_another_kernel_of_a_rule_has_a_system_of_its_own() -> None:
+    """Memory of another run may bring another bandwidth."""
+    x, y, estimator = weighted(120, 2, 0), weighted(101, 2, 1, 1.0), ULSIF(lam=1e-2)
+    for bandwidth in (0.7, 1.4):
+        memory = {"bandwidth": torch.tensor(bandwidth, dtype=torch.float64)}
+        kept = estimator.fit(x, y, Clock(), memory)
+        assert kept.value == ULSIF(Gaussian(bandwidth), lam=1e-2).fit(x, y, Clock(), {}).value
 
 
 def test_what_was_chosen_resumes_too(tmp_path: Path, unchecked: None) -> None:

@@ -94,6 +94,30 @@ def normalised(cloud: Cloud) -> tuple[Float[Tensor, "N d"], Float[Tensor, "N"], 
     return *places(cloud), float(cloud.mass.double().sum().log())
 
 
+@dataclass(frozen=True, eq=False)
+class Aim:
+    """What the fits of a run need of their target, made once.
+
+    Attributes
+    ----------
+    sample : (M, d), (M,)
+        The places that have mass, and their shares of it.
+    log_mass : float
+        The logarithm of the total mass.
+    centres : (L, d)
+        The centres c_l of the kernel model, some of the places.
+    """
+
+    sample: Sample
+    log_mass: float
+    centres: Float[Tensor, "L d"]
+
+    @classmethod
+    def of(cls, cloud: Cloud, centres: int) -> Aim:
+        points, share, log_mass = normalised(cloud)
+        return cls((points, share), log_mass, places(cloud, centres)[0])
+
+
 def tiles(
     kernel: Kernel, points: Float[Tensor, "N d"], centres: Float[Tensor, "L d"]
 ) -> Iterator[tuple[slice, Tensor]]:

@@ -16,6 +16,7 @@ from particleflow.clouds import Clock, Cloud
 from particleflow.estimators.base import Fit, FlowDefaults, OneKernel, SmoothRatio, remembered
 from particleflow.estimators.ratio.kernel_ratio import (
     IN_FLOW,
+    Aim,
     Sample,
     candidates,
     chosen_bandwidth,
@@ -25,6 +26,7 @@ from particleflow.estimators.ratio.kernel_ratio import (
     positive_kernel,
 )
 from particleflow.estimators.ratio.mixture import Mixture, mixture_weights
+from particleflow.kept import Kept
 from particleflow.kernels import Bandwidth, Kernel
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.pairwise.base import check_backend
@@ -109,6 +111,7 @@ class KLIEP(SmoothRatio, OneKernel, FlowDefaults):
     folds: int = field(default=5, kw_only=True)
     max_iterations: int = field(default=100, kw_only=True)
     pairwise: PairwiseSum = field(default=Auto(), kw_only=True)
+    _aim: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.kernel is not None:
@@ -131,8 +134,9 @@ class KLIEP(SmoothRatio, OneKernel, FlowDefaults):
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
-        (points, a, log_x), (target, b, log_y) = normalised(x), normalised(y)
-        centres = places(y, self.centres)[0]
+        points, a, log_x = normalised(x)
+        aim: Aim = self._aim.get(y, lambda: Aim.of(y, self.centres))
+        centres = aim.centres
         kernels = candidates(self.kernel, y, memory)
         report: dict[str, Any] = {}
         kernel, warm = kernels[0], memory.get("alpha")
@@ -141,9 +145,9 @@ class KLIEP(SmoothRatio, OneKernel, FlowDefaults):
                 kernels, places(x, SCORED), places(y, SCORED), centres
             )
         start = warm.to(centres) if warm is not None and len(warm) == len(centres) else None
-        log_g, found, likelihood = self._solve(kernel, (points, a), (target, b), centres, start)
+        log_g, found, likelihood = self._solve(kernel, (points, a), aim.sample, centres, start)
         ratio = kernel_ratio(
-            kernel, centres, found.alpha.log() - log_g + (log_y - log_x), self.pairwise
+            kernel, centres, found.alpha.log() - log_g + (aim.log_mass - log_x), self.pairwise
         )
         chosen = chosen_bandwidth(self.kernel, kernel)
         report |= {

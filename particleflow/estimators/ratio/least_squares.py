@@ -23,6 +23,8 @@ PATIENCE = 2
 
 # k(points, c) of the points left out (n, P) and their shares (n,).
 Scored: TypeAlias = tuple[Tensor, Tensor]
+# h (L,) and H (L, L).
+System: TypeAlias = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -40,17 +42,23 @@ class LeastSquares:
     alpha: float
     rounded: bool
 
-    def system(
-        self, kernel: Kernel, x: Sample, y: Sample, centres: Float[Tensor, "L d"]
-    ) -> tuple[Float[Tensor, "L"], Float[Tensor, "L L"]]:
-        """h = E_p k and H = E_m k k', k = k(., c), on the CPU."""
+    def of_target(self, kernel: Kernel, y: Sample, centres: Float[Tensor, "L d"]) -> System:
+        """The target's part of the system, h = E_p k and alpha E_p k k', k = k(., c)."""
+        points, share = y
         h, matrix = centres.new_zeros(len(centres)), centres.new_zeros(len(centres), len(centres))
-        for (points, share), in_m, in_p in _roles(x, y, self.alpha):
-            for rows, k in tiles(kernel, points, centres):
-                if in_p:
-                    h += share[rows] @ k
-                if in_m:
-                    matrix += in_m * (k * share[rows, None]).T @ k
+        for rows, k in tiles(kernel, points, centres):
+            h += share[rows] @ k
+            if self.alpha:
+                matrix += self.alpha * (k * share[rows, None]).T @ k
+        return h, matrix
+
+    def system(
+        self, kernel: Kernel, x: Sample, of_target: System, centres: Float[Tensor, "L d"]
+    ) -> System:
+        """h = E_p k and H = E_m k k', k = k(., c), on the CPU."""
+        (points, share), (h, matrix) = x, of_target
+        for rows, k in tiles(kernel, points, centres):
+            matrix = matrix + (1 - self.alpha) * (k * share[rows, None]).T @ k
         return h.cpu(), matrix.cpu()
 
     def solve(
@@ -92,7 +100,7 @@ class LeastSquares:
         (some_x, a), (some_y, b) = parts
         best, since, start = (math.inf, kernels[0], lams[0]), 0, 0
         for kernel in kernels:
-            h, matrix = self.system(kernel, x, y, centres)
+            h, matrix = self.system(kernel, x, self.of_target(kernel, y, centres), centres)
             at_x, at_y = (kernel_matrix(kernel, some, centres).cpu() for some in (some_x, some_y))
             least = least_ridge(matrix, h)
             allowed = [max(lam, least) for lam in lams]
@@ -109,7 +117,7 @@ class LeastSquares:
         return kernel, lam, score
 
     def _scores(
-        self, system: tuple[Tensor, Tensor], x: Scored, y: Scored, lams: Sequence[float], start: int
+        self, system: System, x: Scored, y: Scored, lams: Sequence[float], start: int
     ) -> dict[int, float]:
         """The scores of lams[k], by k.
 

@@ -24,6 +24,7 @@ from particleflow.estimators.base import (
 )
 from particleflow.estimators.ratio.kernel_ratio import (
     IN_FLOW,
+    Aim,
     KernelRatioWitness,
     candidates,
     chosen_bandwidth,
@@ -31,8 +32,9 @@ from particleflow.estimators.ratio.kernel_ratio import (
     normalised,
     positive_kernel,
 )
-from particleflow.estimators.ratio.least_squares import LeastSquares, ridges
+from particleflow.estimators.ratio.least_squares import LeastSquares, System, ridges
 from particleflow.estimators.ratio.nonnegative import least_ridge
+from particleflow.kept import Kept
 from particleflow.kernels import Bandwidth, Kernel
 from particleflow.pairwise import Auto, PairwiseSum
 from particleflow.pairwise.base import check_backend
@@ -55,6 +57,8 @@ class _KernelLeastSquares(SmoothRatio, OneKernel, FlowDefaults):
     centres: int = field(default=100, kw_only=True)
     rounded: bool = field(default=False, kw_only=True)
     pairwise: PairwiseSum = field(default=Auto(), kw_only=True)
+    _aim: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
+    _system: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.kernel is not None:
@@ -87,10 +91,11 @@ class _KernelLeastSquares(SmoothRatio, OneKernel, FlowDefaults):
 
     def fit(self, x: Cloud, y: Cloud | None, clock: Clock, memory: Memory) -> Fit:
         assert y is not None
-        (points, a, log_x), (target, b, log_y) = normalised(x), normalised(y)
-        centres = places(y, self.centres)[0]
+        points, a, log_x = normalised(x)
+        aim: Aim = self._aim.get(y, lambda: Aim.of(y, self.centres))
+        centres = aim.centres
         kernels = candidates(self.kernel, y, memory)
-        lams = ridges(a, b) if self.lam is None else (self.lam,)
+        lams = ridges(a, aim.sample[1]) if self.lam is None else (self.lam,)
         if self.lam is None and "lam" in memory:
             lams = (float(memory["lam"]),)
         report: dict[str, Any] = {}
@@ -99,9 +104,12 @@ class _KernelLeastSquares(SmoothRatio, OneKernel, FlowDefaults):
         if len(kernels) * len(lams) > 1:
             parts = places(x, LEFT_OUT), places(y, LEFT_OUT)
             kernel, lam, report["score"] = problem.choose(
-                kernels, lams, (points, a), (target, b), centres, parts
+                kernels, lams, (points, a), aim.sample, centres, parts
             )
-        h, matrix = problem.system(kernel, (points, a), (target, b), centres)
+        of_target: System = self._system.get(
+            y, lambda: problem.of_target(kernel, aim.sample, centres), of=kernel
+        )
+        h, matrix = problem.system(kernel, (points, a), of_target, centres)
         chosen = {"lam": lam, **chosen_bandwidth(self.kernel, kernel)}
         lam = max(lam, least_ridge(matrix, h))
         start = memory.get("theta")
@@ -118,7 +126,7 @@ class _KernelLeastSquares(SmoothRatio, OneKernel, FlowDefaults):
         report |= {**chosen, "lam": lam, "centres": len(centres)}
         chi2 = float(2 * (h @ theta) - theta @ matrix @ theta) - 1
         return Fit(
-            self._witness(ratio, log_y - log_x),
+            self._witness(ratio, aim.log_mass - log_x),
             {**{name: remembered(value) for name, value in chosen.items()}, "theta": theta},
             {**report, **ratio.field.explain(x.points.double())},
             objective=lambda: chi2,
