@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from particleflow._typing import Points
-from particleflow.clouds import Clock, Cloud, Draws, extent
+from particleflow.clouds import Clock, Cloud, Draws, FixedTarget, extent
 from particleflow.estimators import Estimator, Fit
 from particleflow.estimators.base import KernelWitness, fitted, smoothness_of
 from particleflow.kernels import ScaledKernel
@@ -72,7 +72,7 @@ def suggested_dt(
         The step in units of the inverse of the fastest contraction.
     """
     start = part(x, PROBED)
-    target = None if y is None else part(y, PROBED)
+    target = FixedTarget(None if y is None else part(y, PROBED)).cloud
     every = start.points if target is None else torch.cat([start.points, target.points])
     span = extent(every) or 1.0
     smooth, found = smoothness_of(estimator) if estimator.deterministic else False, []

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import particleflow as pf
-from particleflow.clouds import Clock, Cloud
+from particleflow.clouds import Clock, Cloud, FixedTarget
 from particleflow.divergences import (
     KL,
     ChiSquare,
@@ -25,6 +25,7 @@ from particleflow.divergences import (
     Tsallis,
 )
 from particleflow.estimators import KALE, MMD, DrMMD, Moreau
+from particleflow.estimators.envelope.factor import Direct
 from particleflow.flows import Flow
 from particleflow.kernels import IMQ, Gaussian, Laplace
 from particleflow.mobilities import Exponential, Linear
@@ -220,6 +221,55 @@ def test_drmmd_is_one_linear_system(lam: float, size: int) -> None:
     path = pf.simulate(flow, x, y, steps=5, dt=1e-3 * lam)
     assert path.status == "completed"
     assert not (path.energy.diff() > 0).any()
+
+
+def test_a_run_of_drmmd_factors_its_system_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As precise as conjugate gradients, and the same in a run that goes on."""
+    x, y, kernel = normal(31, 2, 0, 0.5), normal(90, 2, 1), Gaussian(0.7)
+    of, made = Direct.of, []
+
+    def counted(matrix: Tensor, w: Tensor, lam: float) -> Direct | None:
+        made.append(lam)
+        return of(matrix, w, lam)
+
+    monkeypatch.setattr(Direct, "of", counted)
+
+    def flow(lam: float = 0.1) -> Flow:
+        return Flow(DrMMD(kernel, lam=lam), mobility=Linear(1 + lam))
+
+    whole = pf.simulate(flow(), x, y, steps=12, dt=1e-3)
+    assert made == [0.05]
+    part = pf.simulate(flow(), x, y, steps=5, dt=1e-3)
+    rest = pf.simulate(flow(), part, y, steps=7, dt=1e-3)
+    assert torch.equal(rest.state.x.points, whole.state.x.points)
+    made.clear()
+    moved, fixed = whole.cloud(-1), FixedTarget(Cloud(y)).cloud
+    by_products, by_factor = (
+        DrMMD(kernel, lam=0.1).fit(moved, target, Clock(), {}) for target in (Cloud(y), fixed)
+    )
+    assert made == [0.05]
+    assert by_factor.value == pytest.approx(by_products.value, rel=1e-12)
+    assert relative(1 + by_factor.memory["u"] / 2, 1 + by_products.memory["u"] / 2) <= 1e-10
+
+
+def test_another_lam_or_target_has_a_factor_of_its_own() -> None:
+    x, kernel = Cloud(normal(31, 2, 0, 0.5)), Gaussian(0.7)
+    targets = [FixedTarget(Cloud(normal(size, 2, seed))).cloud for size, seed in ((70, 1), (80, 2))]
+    estimator = DrMMD(kernel, lam=0.1)
+    for y in (*targets, targets[0]):
+        fit, fresh = (each.fit(x, y, Clock(), {}) for each in (estimator, DrMMD(kernel, lam=0.1)))
+        assert torch.equal(fit.memory["u"], fresh.memory["u"])
+    lams = [
+        pf.simulate(
+            pf.Flow(DrMMD(kernel, lam=lam), mobility=pf.flows.EnergySlope()),
+            x,
+            targets[0],
+            steps=3,
+            dt=1e-3,
+        ).energy[-1]
+        for lam in (0.1, lambda clock: 0.1)
+    ]
+    assert float(lams[0]) == pytest.approx(float(lams[1]), rel=1e-10)
 
 
 @pytest.mark.parametrize("divergence", SMOOTH + FINITE, ids=str)

@@ -78,6 +78,9 @@ class Dual:
     least : float
         The least value of |mu_x - sum_j a_j k(y_j, .)|^2, which rounding could make negative. -inf
         where mu holds a linear cost too: then the expression is no square.
+    repeats : bool
+        Whether f is quadratic, and later problems have the same points and lam: then the linear
+        system of each of them is the same.
     """
 
     divergence: Entropy
@@ -85,6 +88,7 @@ class Dual:
     mu: Float[Tensor, "M"]
     energy: float
     least: float = 0.0
+    repeats: bool = False
 
     @cached_property
     def mass(self) -> Float[Tensor, "M"]:
@@ -99,13 +103,16 @@ class Dual:
         """The point at u = 0, where a = q. Costs a product only once for each target."""
         return self.with_image(torch.zeros_like(self.mu), self.mass, self.gram.of_mass, lam)
 
+    def value_at_zero(self, lam: float) -> float:
+        """D at u = 0, where f(1) = 0: |mu_x - sum_j q_j k(y_j, .)|^2 / (2 lam)."""
+        return self._norm2(self.mass, self.gram.of_mass) / (2 * lam)
+
     def with_image(
         self, u: Float[Tensor, "M"], a: Float[Tensor, "M"], image: Float[Tensor, "M"], lam: float
     ) -> Point:
         """The point at u, where a and image = K a are known."""
         residual = (self.mu - image) / lam - u
-        # |mu_x - sum_j a_j k(y_j, .)|^2 = lam^2 |h|^2
-        norm2 = max(self.energy + float(a @ (image - 2 * self.mu)), self.least)
+        norm2 = self._norm2(a, image)
         # f(g) = u g - f*(u), which at small u loses no more than eps u
         conjugate = self.divergence.conjugate(u)
         entropy = float(a @ u) - float(self.mass @ conjugate)
@@ -118,6 +125,10 @@ class Dual:
             self._gap(u, a, conjugate, residual),
             norm2,
         )
+
+    def _norm2(self, a: Float[Tensor, "M"], image: Float[Tensor, "M"]) -> float:
+        """|mu_x - sum_j a_j k(y_j, .)|^2 = lam^2 |h|^2, image = K a."""
+        return max(self.energy + float(a @ (image - 2 * self.mu)), self.least)
 
     def _gap(
         self,

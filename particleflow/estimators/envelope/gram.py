@@ -12,6 +12,7 @@ from torch import Tensor
 
 from particleflow.clouds import Cloud
 from particleflow.estimators.envelope.cholesky import partial_cholesky
+from particleflow.estimators.envelope.factor import Repeated
 from particleflow.kernels import Kernel
 from particleflow.memo import cached_property
 from particleflow.pairwise import Auto, PairwiseSum, Queries, Sources
@@ -49,10 +50,13 @@ class WholeGram:
         K.
     cloud : Cloud
         The points y, float64, with their masses q.
+    repeated : Repeated
+        The factor of a linear system with this matrix that comes again.
     """
 
     matrix: Float[Tensor, "M M"]
     cloud: Cloud
+    repeated: Repeated = field(default_factory=Repeated, init=False, repr=False)
 
     @property
     def queries(self) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from particleflow.estimators.envelope.factor import Direct
 from particleflow.estimators.envelope.gram import Gram
 
 # A Cholesky factor costs as much as FEW + M / PER_POINT products by the whole matrix.
@@ -59,6 +60,7 @@ def solve_system(
     tolerance: float,
     exact: bool,
     direct: bool,
+    repeats: bool,
 ) -> Solved:
     """s with (sum_j W_j r_j^2)^{1/2} <= tolerance, r = t - (I + K W / lam) s.
 
@@ -70,15 +72,23 @@ def solve_system(
         Whether products are exact rather than rough.
     direct : bool
         Whether to take a Cholesky factor at once, where the matrix is kept.
+    repeats : bool
+        Whether systems of the same w and lam come again: then their factor is kept, too.
     """
     size = len(t)
     if gram.matrix is None:
         return _conjugate_gradients(gram, w, lam, t, tolerance, MOST, exact)
-    if not direct and size > DIRECT:
+    if not (direct or repeats) and size > DIRECT:
         found = _conjugate_gradients(gram, w, lam, t, tolerance, FEW + size // PER_POINT, exact)
         if found.done:
             return found
-    return _cholesky(gram.matrix, w, lam, t)
+    make = gram.repeated.system if repeats else Direct.of
+    system = make(gram.matrix, w, lam)
+    if system is None:
+        return Solved(torch.zeros_like(t), 0, False, direct=True)
+    # s = t - K R eta, R^2 = W, (lam I + R K R) eta = R t
+    step = t - gram.matrix @ (system.root * system.eta(system.root * t))
+    return Solved(step, 1, True, direct=True)
 
 
 def _conjugate_gradients(
@@ -109,44 +119,6 @@ def _conjugate_gradients(
         direction.mul_(squared / before).add_(residual)
     passive = w * (len(w) * gram.peak / lam) <= PASSIVE
     return Solved(step + residual * passive, products, squared <= enough)
-
-
-def _cholesky(
-    matrix: Float[Tensor, "M M"], w: Float[Tensor, "M"], lam: float, t: Float[Tensor, "M"]
-) -> Solved:
-    """s = t - K R eta, R^2 = W, (lam I + R K R) eta = R t. Cost: M^3 / 3 operations."""
-    system = Direct.of(matrix, w, lam)
-    if system is None:
-        return Solved(torch.zeros_like(t), 0, False, direct=True)
-    return Solved(t - matrix @ (system.root * system.eta(system.root * t)), 1, True, direct=True)
-
-
-@dataclass(frozen=True, eq=False)
-class Direct:
-    """s = eta / R, R^2 = W, (lam I + R K R) eta = lam R r, by a factor of lam I + R K R.
-
-    Each entry of s keeps its digits where W is so large that s nearly vanishes.
-    """
-
-    root: Float[Tensor, "P"]
-    factor: Float[Tensor, "P P"]
-    lam: float
-
-    @classmethod
-    def of(cls, matrix: Float[Tensor, "P P"], w: Float[Tensor, "P"], lam: float) -> Direct | None:
-        """None where rounding leaves no positive definite matrix."""
-        root = w.sqrt()
-        system = (matrix * root).mul_(root[:, None])
-        system.diagonal().add_(lam)
-        factor, failed = torch.linalg.cholesky_ex(system)
-        return None if bool(failed.any()) else cls(root, factor, lam)
-
-    def solve(self, r: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
-        return self.eta(self.lam * self.root * r) / self.root
-
-    def eta(self, right: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
-        """(lam I + R K R)^-1 right."""
-        return torch.cholesky_solve(right[:, None], self.factor)[:, 0]
 
 
 @dataclass(frozen=True, eq=False)

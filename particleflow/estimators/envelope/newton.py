@@ -86,12 +86,10 @@ def solve(
     lam, which falls to its value in a few stages.
     """
     run = Run(dual, max_iterations)
-    zero = dual.at_zero(lam)
-    point = zero if start is None else dual.at(start, lam)
-    if not point.value <= zero.value:
-        point = zero
-    if point is zero:
-        steepest = float(zero.residual.abs().max()) / FIRST
+    point = None if start is None else dual.at(start, lam)
+    if point is None or not point.value <= dual.value_at_zero(lam):
+        point = dual.at_zero(lam)
+        steepest = float(point.residual.abs().max()) / FIRST
         stages = math.ceil(math.log(steepest, CONTINUATION)) if 1 < steepest < math.inf else 0
         for k in range(stages, 0, -1):
             point = run.minimise(point, lam * CONTINUATION**k, LOOSE)
@@ -163,7 +161,14 @@ class Run:
         # The residual of the linear system adds tolerance^2 / 2 to the gap.
         tolerance = max(FINE * math.sqrt(2 * enough), min(COARSE, spread) * size)
         solved = solve_system(
-            self.dual.gram, w, lam, t, tolerance=tolerance, exact=self.exact, direct=self.direct
+            self.dual.gram,
+            w,
+            lam,
+            t,
+            tolerance=tolerance,
+            exact=self.exact,
+            direct=self.direct,
+            repeats=self.dual.repeats,
         )
         self.products += solved.products
         self.direct = solved.direct

@@ -87,12 +87,14 @@ class Envelope:
         factor: float = 1.0,
         reverse: bool = False,
         log_ratio: bool = False,
+        repeats: bool = False,
     ) -> Fit:
         """The witness -h of D_f(q || p), q of x and p of y, and `factor` times the value.
 
         h = (mu_q - sum_j a_j k(y_j, .)) / lam. With `reverse`, the witness +h of D_f(p || q), whose
         weights a are on the particles. The energy slope is `factor`. It is None in reverse, and
-        where singular mass sits on the particles: such mass moves along with them.
+        where singular mass sits on the particles: such mass moves along with them. `repeats`: see
+        `Dual`.
         """
         moving, base, sign = (y, x, 1.0) if reverse else (x, y, -1.0)
         made: Reference = kept.get(
@@ -109,6 +111,7 @@ class Envelope:
             made.gram,
             mu.value(made.gram.queries),
             energy=float(here.mean(mu.value(here.points))),
+            repeats=repeats,
         )
         solution, singular, later = self._solve(dual, lam, memory, here, made, mu)
         self._warn(dual, solution)
