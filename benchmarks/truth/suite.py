@@ -30,8 +30,8 @@ QUICK_SEEDS = 3
 # The cost of one seed up to which a statement takes part in --quick, in seconds.
 QUICK_SECONDS = 0.25
 # The cost of one seed up to which a statement is measured without --full, in seconds: the few
-# beyond it take a quarter of the time of all.
-FULL_SECONDS = 2.5
+# beyond it take more time than all others.
+FULL_SECONDS = 1.0
 Row = dict[str, Any]
 Job = tuple[Statement, int]
 """A statement and a seed."""
