@@ -92,13 +92,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def study_of(args: argparse.Namespace) -> Study:
-    """The comparison that the options ask for."""
-    return Study(
-        [_task(name, args) for name in args.tasks],
-        [args.known_contenders[name] for name in args.contenders],
-        seeds=args.seeds,
-        tuning=args.tune,
-    )
+    """The comparison that the options ask for, made once: it measures what its runs cost."""
+    if args.study is None:
+        args.study = Study(
+            [_task(name, args) for name in args.tasks],
+            [args.known_contenders[name] for name in args.contenders],
+            seeds=args.seeds,
+            tuning=args.tune,
+        )
+    study: Study = args.study
+    return study
 
 
 def expected(args: argparse.Namespace) -> float:
@@ -235,6 +238,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
         help="a file that defines lists `tasks` or `contenders` of particleflow.study",
     )
     args = parser.parse_args(argv)
+    args.study = None
     quick = args.quick
     args.seeds = args.seeds or (QUICK_SEEDS if quick else SEEDS)
     args.tune = (QUICK_TRIALS if quick else TRIALS) if args.tune is None else args.tune

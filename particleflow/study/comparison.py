@@ -13,6 +13,7 @@ from particleflow import _checks
 from particleflow._files import alone
 from particleflow._threads import processors
 from particleflow.clouds import Cloud
+from particleflow.memo import cached_property
 from particleflow.metrics import W2
 from particleflow.study import digests, environment
 from particleflow.study.cell import Cell, measure
@@ -197,7 +198,7 @@ class Study:
         store = opened(folder if temporary is None else temporary.name)
         with alone(store.folder, "folder"):
             store.claim(self.claims())
-            done, chosen = self._performed(store, self._costs(), jobs, progress)
+            done, chosen = self._performed(store, self._costs, jobs, progress)
         return Result(
             study=self._described(),
             environment=environment.describe(),
@@ -299,6 +300,7 @@ class Study:
         run = partial(measure, cell, self.metrics, trajectory)
         return Work(cell.key, run, cell.facts, seconds)
 
+    @cached_property
     def _costs(self) -> Costs:
         return costs_of(self.tasks, self.contenders, self.metrics)
 
@@ -321,7 +323,7 @@ class Study:
         runs = {"default": self.seeds}
         if self.tuning:
             runs |= {"tuned": self.seeds, "trial": self.tuning_seeds * (self.tuning + 1)}
-        costs = self._costs().values()
+        costs = self._costs.values()
         return sum(
             count * max(cost.of(role), self.seconds or 0.0)
             for cost in costs

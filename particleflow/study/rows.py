@@ -6,10 +6,10 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from particleflow import _checks
+from particleflow.memo import Memo, cached_property
 from particleflow.study.cell import held_out
 from particleflow.study.readings import UNSOUND, reached
 from particleflow.study.statistics import Interval, interval, paired
@@ -239,7 +239,10 @@ class Rows:
         list of str
             The best first; empty where no contender has a finite median.
         """
-        role = role or self.role
+        key = task, role or self.role, tuple(sorted(how.items()))
+        return list(self._best.get(key, lambda: self._found(task, role or self.role, how)))
+
+    def _found(self, task: str, role: str, how: Mapping[str, Any]) -> list[str]:
         medians = {name: self.interval(task, name, role, **how) for name in self.contenders}
         known = {
             name: found.median
@@ -255,6 +258,11 @@ class Rows:
             if name != first and self.difference(task, name, first, role, **how).low <= 0
         ]
         return [first, *others]
+
+    @cached_property
+    def _best(self) -> Memo[list[str]]:
+        """What `best` has found: tables, figures and sentences ask for the same."""
+        return Memo()
 
     @cached_property
     def _sorted(self) -> dict[tuple[str, str, str], list[Mapping[str, Any]]]:
