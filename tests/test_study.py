@@ -57,6 +57,28 @@ def wide() -> Contender:
     return Contender("wide", make, {"width": Range(0.5, 4.0, default=2.0)})
 
 
+def test_costs_are_measured_once_in_the_one_thread_that_runs_have() -> None:
+    threads: list[int] = []
+
+    def make(problem: Any) -> pf.Flow:
+        threads.append(torch.get_num_threads())
+        return pf.mmd_flow(kernel(problem))
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        study = Study([line()], [Contender("mmd", make)], seeds=2)
+        assert study.expected() == study.expected() > 0
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert threads
+    assert set(threads) == {1}
+    asked = len(threads)
+    study.expected()
+    assert len(threads) == asked
+
+
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
     study = Study([line(), line("more", particles=25)], [mmd(), wide()], seeds=3, tuning=2)

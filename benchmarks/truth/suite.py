@@ -31,7 +31,7 @@ QUICK_SEEDS = 3
 QUICK_SECONDS = 0.25
 # The cost of one seed up to which a statement is measured without --full, in seconds: the few
 # beyond it take more time than all others.
-FULL_SECONDS = 1.0
+FULL_SECONDS = 0.75
 Row = dict[str, Any]
 Job = tuple[Statement, int]
 """A statement and a seed."""

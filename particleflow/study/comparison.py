@@ -11,7 +11,7 @@ from typing import Any
 
 from particleflow import _checks
 from particleflow._files import alone
-from particleflow._threads import processors
+from particleflow._threads import processors, threads
 from particleflow.clouds import Cloud
 from particleflow.memo import cached_property
 from particleflow.metrics import W2
@@ -302,7 +302,8 @@ class Study:
 
     @cached_property
     def _costs(self) -> Costs:
-        return costs_of(self.tasks, self.contenders, self.metrics)
+        with threads(1):  # as runs have: the time of the processor counts all threads
+            return costs_of(self.tasks, self.contenders, self.metrics)
 
     def expected(self) -> float:
         """Estimate the seconds of the processor that all runs take.
