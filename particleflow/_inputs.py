@@ -34,6 +34,7 @@ from particleflow.reactions import Reaction
 from particleflow.recording import value_of
 from particleflow.samplers import Minibatch
 from particleflow.samplers.base import Sampler
+from particleflow.spaces import Space
 from particleflow.trajectory import Trajectory
 
 # The relative difference up to which two total masses count as equal. It is that of float32 sums
@@ -309,17 +310,18 @@ def target_named(target: Target) -> str:
 
 
 def parts_told(flow: Flow, integrator: Integrator, metrics: Metrics, d: int) -> dict[str, Any]:
-    """The reprs of a run's parts, and the periods of d axes, for its report.
+    """The reprs of a run's parts, the periods of d axes, and what W2 means, for its report.
 
     They are made before the first step: a repr that raises must not lose the run.
     """
-    told = {
+    told: dict[str, Any] = {
         "integrator": repr(integrator),
         "flow": repr(flow),
         "metrics": {name: repr(metric) for name, metric in metrics.items()},
     }
-    found = periods(integrator, d)
-    return told if not any(found) else {**told, "periods": found}
+    found, said = periods(integrator, d), Space.of(flow, integrator, d).said
+    told |= {"periods": found} if any(found) else {}
+    return told | ({"compared": said} if said else {})
 
 
 def same_target(earlier: Trajectory, target: Target) -> bool:

@@ -192,14 +192,12 @@ class Run:
         unstable = {"unstable_from": self.watch.step} if self._unstable else {}
         raised = {"traceback": self.traceback} if self.traceback else {}
         stopped = {"stopped": self.why} if self.why else {}
-        compared = {} if self._space.plain else {"compared": self._space.said}
         controller = controller_of(self.watch.integrator)
         told = {} if controller is None else {"controller": dict(controller.told(state.stepper))}
         report = {
             **self.facts,
             "seconds": self.seconds,
             "traits": asdict(traits(self.flow, state, fixed=self.fixed is not None)),
-            **compared,
             **unstable,
             **raised,
             **stopped,

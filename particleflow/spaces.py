@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from particleflow.metrics.transport import AROUND
 from particleflow.strays import Strays, joined
 
 Rows = Int[np.ndarray, "n"]
+# The words of distances between particles and target points of one class.
+WITHIN = "within classes"
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,14 @@ class Space:
 
     @classmethod
     def of(cls, flow: Flow, integrator: Integrator, dim: int) -> Space:
-        ends = periods(integrator, dim)
+        classes = flow.estimator.classes if isinstance(flow.estimator, Labelled) else ()
+        return replace(cls.around(periods(integrator, dim)), classes=classes)
+
+    @classmethod
+    def around(cls, ends: Sequence[Sequence[float] | None]) -> Space:
+        """Without classes, from the two ends of each axis, or None for an axis without a period."""
         lengths = tuple(math.inf if end is None else end[1] - end[0] for end in ends)
-        return cls(
-            lengths if any(map(math.isfinite, lengths)) else None,
-            flow.estimator.classes if isinstance(flow.estimator, Labelled) else (),
-        )
+        return cls(lengths if any(map(math.isfinite, lengths)) else None)
 
     @property
     def plain(self) -> bool:
@@ -67,7 +71,7 @@ class Space:
     @property
     def said(self) -> str:
         """Where W2 is taken, in words: "within classes", "around the box"; empty if plain."""
-        words = {"within classes": bool(self.classes), AROUND: self.lengths is not None}
+        words = {WITHIN: bool(self.classes), AROUND: self.lengths is not None}
         return " and ".join(word for word, holds in words.items() if holds)
 
     @property

@@ -82,17 +82,19 @@ def joined(
 ) -> Strays | None:
     """The strays of several groups, each with its own part of the target.
 
-    r is the largest of the groups. `lengths` are the periods of the axes.
+    r is the largest of the groups; a target of one place has none, and takes that of the others.
+    `lengths` are the periods of the axes.
     """
     parts = []
     for x, y in groups:
         most = min(MOST, math.isqrt(int(DIFFERENCES / x.dim)))
         target, share = places(y, most)
-        if len(target) < 2:
-            return None
         particles = part(x, most).points.to(target)
         drawn = len(target) if len(y) > most else 0
-        parts.append((particles, target, _spacing(target, share, lengths), drawn))
+        spacing = _spacing(target, share, lengths) if len(target) > 1 else 0.0
+        parts.append((particles, target, spacing, drawn))
+    if all(len(target) < 2 for _, target, _, _ in parts):
+        return None
     distance = max(FAR * max(spacing for _, _, spacing, _ in parts), floor)
     count = sum(int((nearest(x, y, lengths=lengths) > distance).sum()) for x, y, _, _ in parts)
     compared = sum(len(particles) for particles, _, _, _ in parts)

@@ -14,6 +14,7 @@ from particleflow.advice import Advice
 from particleflow.metrics import W2
 from particleflow.metrics.transport import labelled
 from particleflow.nearness import FEWEST, Nearness
+from particleflow.spaces import WITHIN
 from particleflow.strays import Strays
 
 
@@ -182,7 +183,10 @@ class Summary:
         if self.stopped:
             lines.append(f"stopped: {self.stopped}")
         if self.w2_start is None or self.w2_end is None:
-            lines.append("W2 to the target is not known: there are no target points to compare")
+            lacking = ", or their classes," if WITHIN in self.compared else ""
+            lines.append(
+                f"W2 to the target is not known: there are no target points{lacking} to compare"
+            )
         else:
             floor = "no floor: too few target points" if self.floor is None else self.floor_said
             if self.bound is not None:

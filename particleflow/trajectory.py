@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from particleflow.memories import snapshot_from, snapshot_told, under, within
 from particleflow.nearness import Nearness, nearness_of_run
 from particleflow.recipe import Recipe, Replayed
 from particleflow.remedies import Ended, Traits
-from particleflow.spaces import PLAIN, Space
+from particleflow.spaces import WITHIN, Space
 from particleflow.strays import Strays
 from particleflow.summary import Summary
 
@@ -146,11 +146,15 @@ class Trajectory(Replayed):
 
         At most 300 points of each cloud are compared; classes of `labelled` each with its own part
         of the target, and on a torus around its edges. None too where a comparison makes no sense
-        (features of a model), and where POT is missing. Cost: about 0.2 s once, then it is kept.
+        (features of a model), where POT is missing, and where a run with classes ended early and
+        was read from its folder: `with_flow` gives it its classes. Cost: about 0.2 s once, then it
+        is kept.
         """
         if "nearness" in self.report:
             return Nearness(**self.report["nearness"])
         if self.target is None or not self.report.get("comparable", True):
+            return None
+        if self.recipe is None and WITHIN in self.report.get("compared", ""):
             return None
         target = Cloud(self.target, log_mass=self.target_log_mass)
         random = bool(self.report.get("traits", {}).get("random"))
@@ -211,15 +215,19 @@ class Trajectory(Replayed):
         target = Cloud(self.target, log_mass=self.target_log_mass)
         return self._space.strays(self.cloud(-1), target, self.nearness.floor)
 
+    @property
+    def _distances(self) -> dict[str, Any]:
+        """What only a trajectory that knows its classes can compute: for a file, which does not."""
+        if WITHIN not in self.report.get("compared", ""):
+            return {}
+        found = {"nearness": self.nearness, "strays": self._strays}
+        return {name: asdict(part) for name, part in found.items() if part is not None}
+
     @cached_property
     def _space(self) -> Space:
-        """The space in which distances are taken.
-
-        A trajectory that was read from a file knows no classes; if it completed, its report has the
-        distances.
-        """
+        """The space in which distances are taken; without a recipe its classes are not known."""
         if self.recipe is None or not self.recipe.legs:
-            return PLAIN
+            return Space.around(self.report.get("periods", ()))
         last = self.recipe.legs[-1]
         return Space.of(last.flow, last.integrator, self.particles.shape[2])
 
@@ -316,7 +324,7 @@ class Trajectory(Replayed):
         facts = {
             "status": self.status,
             "message": self.message,
-            "report": self.report,
+            "report": {**self.report, **self._distances},
             **end.facts,
             "seed": draws.seed if isinstance(draws, Draws) else None,
         }

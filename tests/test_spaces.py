@@ -207,6 +207,58 @@ def test_strays_are_looked_for_around_the_edge() -> None:
     assert (both.count, both.compared) == (60, 140)
 
 
+def test_a_class_of_one_place_takes_the_spacing_of_the_others() -> None:
+    line, place = Cloud(torch.arange(20.0)[:, None]), Cloud(torch.zeros(3, 1))
+    x = Cloud([[3.5], [20.5], [-9.0]])
+    both = joined([(x, line), (x, place)], 0.0)
+    assert both is not None
+    assert (both.count, both.distance, both.compared) == (1 + 3, 2.0, 6)
+    assert joined([(x, place), (x, place)], 0.0) is None
+
+
+class Early:
+    """A rule that ends a run with an error."""
+
+    def __call__(self, state: pf.State) -> str:
+        if state.clock.step == 3:
+            raise RuntimeError("enough")
+        return ""
+
+
+def test_an_early_end_is_compared_within_classes_from_a_file_too(tmp_path: Path) -> None:
+    with pytest.warns(RuntimeWarning, match="enough"):
+        path = labelled_run(9, stop=Early())
+    assert path.status == "failed"
+    read = pf.Trajectory.load(path.save(tmp_path / "run.npz"))
+    assert read.nearness == path.nearness
+    assert read.nearness.last == pytest.approx(by_class(path.particles[-1], swapped()[1]), rel=1e-9)
+    assert str(read.summary()) == str(path.summary())
+    assert "within classes" in str(read.summary())
+
+
+def test_a_folder_of_an_early_end_does_not_know_the_classes_and_says_so(tmp_path: Path) -> None:
+    with pytest.warns(RuntimeWarning, match="enough"):
+        path = labelled_run(9, stop=Early(), checkpoint=tmp_path / "run")
+    read = pf.Trajectory.load(tmp_path / "run")
+    assert len(read) == len(path)
+    assert read.nearness is None
+    assert "no target points, or their classes, to compare" in str(read.summary())
+    x, y = swapped()
+    flow = pf.labelled(pf.auto_flow(x, y, steps=100), X_LABELS, Y_LABELS)
+    assert read.with_flow(flow, y).nearness == path.nearness
+
+
+def test_the_box_of_a_run_is_known_from_its_file(tmp_path: Path) -> None:
+    flow = pf.mmd_flow(pf.kernels.Periodic(pf.kernels.Gaussian(0.2), 0.0, 1.0))
+    x, y = uniform(40, 2, 0) % 1.0, uniform(55, 2, 1) % 1.0
+    with pytest.warns(RuntimeWarning, match="enough"):
+        path = pf.simulate(flow, x, y, steps=9, dt=0.1, integrator=BOX, stop=Early())
+    read = pf.Trajectory.load(path.save(tmp_path / "run.npz"))
+    assert "nearness" not in read.report
+    assert read.nearness == path.nearness
+    assert read.nearness.last == pytest.approx(W2(periods=1.0)(path.particles[-1], y), rel=1e-9)
+
+
 def test_the_space_of_a_plain_run_is_plain() -> None:
     flow = pf.mmd_flow(pf.kernels.Gaussian(1.0))
     assert Space.of(flow, pf.Euler(), 2) == PLAIN
