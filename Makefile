@@ -85,7 +85,7 @@ benchmark: $(VENV)/.done-base ## the benchmarks
 	$(RUN) benchmarks $(ARGS)
 
 # Finished runs lie in out/suite: the same command goes on after an interrupt.
-record: $(VENV)/.done-base ## the whole suite, about half an hour; its report goes to docs/benchmarks
+record: $(VENV)/.done-base ## the whole suite, about 35 minutes; its report goes to docs/benchmarks
 	$(RUN) benchmarks speed --rows lines --out out/suite
 	$(RUN) benchmarks --full --out out/suite $(ARGS)
 	cd out/suite && cp -r report.html results.csv results.json truth.csv players ../../docs/benchmarks/
