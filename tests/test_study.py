@@ -101,6 +101,14 @@ def test_every_run_is_a_row(result: Result) -> None:
             assert {row["seed"] for row in tried} == {FIRST_SEED}
 
 
+def test_a_run_counts_once_where_the_default_was_the_best_trial(result: Result) -> None:
+    assert result.folder is not None
+    files = list((result.folder / "rows").glob("*.json"))
+    assert len(result.made) == len(files) < len(result.rows)
+    copied = [row for row in result.rows if row not in result.made]
+    assert {(row["role"], row["trial"]) for row in copied} == {("tuned", -1)}
+
+
 def test_a_row_is_the_run_that_simulate_makes(result: Result) -> None:
     task = line()
     problem = task.draw(2)

@@ -54,13 +54,8 @@ def roles(result: Result) -> list[str]:
 
 
 def seconds(result: Result) -> float:
-    """The processor's seconds of all runs; rows that two roles share count once."""
-    each = {
-        (row["task"], row["contender"], row["role"], row["trial"], row["seed"]): row["cpu_seconds"]
-        for row in result.rows
-        if row["role"] != "tuned" or row["trial"] != -1
-    }
-    return sum(each.values())
+    """The processor's seconds of all runs."""
+    return sum(row.get("cpu_seconds", 0.0) for row in result.made)
 
 
 def overview(result: Result, role: str) -> str:

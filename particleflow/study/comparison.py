@@ -23,11 +23,9 @@ from particleflow.study.progress import duration, say
 from particleflow.study.result import Result
 from particleflow.study.store import Store, digest, opened
 from particleflow.study.task import Task
-from particleflow.study.tuning import FIRST_SEED, best, trials
+from particleflow.study.tuning import DEFAULT_TRIAL, FIRST_SEED, best, trials
 from particleflow.study.work import Done, Work, perform
 
-# Number of the trial that has the default's settings.
-DEFAULT_TRIAL = -1
 # The roles of runs, in the order of rows.
 ROLES = ("default", "tuned", "trial")
 

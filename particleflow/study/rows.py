@@ -13,6 +13,7 @@ from particleflow.memo import Memo, cached_property
 from particleflow.study.cell import held_out
 from particleflow.study.readings import UNSOUND, reached
 from particleflow.study.statistics import Interval, interval, paired
+from particleflow.study.tuning import DEFAULT_TRIAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,12 @@ class Rows:
     def role(self) -> str:
         """The role that ranks: "tuned" where there was tuning, otherwise "default"."""
         return "tuned" if any(row["role"] == "tuned" for row in self.rows) else "default"
+
+    @property
+    def made(self) -> list[Mapping[str, Any]]:
+        """The rows of all runs; where a default wins, its runs are the tuned ones too."""
+        copies = "tuned", DEFAULT_TRIAL
+        return [row for row in self.rows if (row["role"], row.get("trial")) != copies]
 
     def of(self, task: str, contender: str, role: str) -> list[Mapping[str, Any]]:
         """The rows of a contender on a task in one role, by seed; none where a name is unknown."""

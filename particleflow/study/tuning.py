@@ -9,6 +9,8 @@ from typing import Any
 from particleflow.study.cell import held_out
 from particleflow.study.contender import Contender
 
+# Number of the trial that has the default's settings.
+DEFAULT_TRIAL = -1
 # The first seed of trials. Seeds of the comparison start at 0 and stay below it.
 FIRST_SEED = 1_000_000
 # The seed of the Sobol sequence's scrambling.

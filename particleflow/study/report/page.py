@@ -111,7 +111,7 @@ def page(
         speed=_speed(speed),
         rows=_rows(result),
         failures=_failures(result),
-        spent=duration(sum(row.get("cpu_seconds", 0.0) for row in result.rows)),
+        spent=duration(sum(row.get("cpu_seconds", 0.0) for row in result.made)),
     )
 
 
@@ -211,7 +211,7 @@ def _rows(result: Rows) -> list[dict[str, Any]]:
     found = []
     for task in result.tasks:
         lines = []
-        for row in result.rows:
+        for row in result.made:
             if row["task"] == task:
                 plain = flat(row)
                 settings = ", ".join(f"{k}={_said(v)}" for k, v in row["settings"].items())
@@ -228,7 +228,7 @@ def _rows(result: Rows) -> list[dict[str, Any]]:
 def _failures(result: Rows) -> list[dict[str, Any]]:
     """The runs without a sound end, equal ones together."""
     found: dict[tuple[str, ...], list[str]] = {}
-    for row in result.rows:
+    for row in result.made:
         if row["status"] in UNSOUND:
             kind = (row["task"], row["contender"], row["role"], row["status"], row["message"])
             trial = row["role"] == "trial"
