@@ -25,7 +25,7 @@ from particleflow.divergences import (
     Tsallis,
 )
 from particleflow.estimators import KALE, MMD, DrMMD, Moreau
-from particleflow.estimators.envelope.factor import Direct
+from particleflow.estimators.envelope.linear import Direct
 from particleflow.flows import Flow
 from particleflow.kernels import IMQ, Gaussian, Laplace
 from particleflow.mobilities import Exponential, Linear

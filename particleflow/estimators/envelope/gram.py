@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeAlias
+from functools import partial
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -12,9 +13,8 @@ from torch import Tensor
 
 from particleflow.clouds import Cloud
 from particleflow.estimators.envelope.cholesky import partial_cholesky
-from particleflow.estimators.envelope.factor import Repeated
 from particleflow.kernels import Kernel
-from particleflow.memo import cached_property
+from particleflow.memo import Memo, cached_property
 from particleflow.pairwise import Auto, PairwiseSum, Queries, Sources
 from particleflow.pairwise.base import Promise
 from particleflow.pairwise.exact.dense import kernel_matrix
@@ -50,13 +50,13 @@ class WholeGram:
         K.
     cloud : Cloud
         The points y, float64, with their masses q.
-    repeated : Repeated
-        The factor of a linear system with this matrix that comes again.
+    factors : Memo
+        The factor of the last linear system with this matrix that comes again (`linear.Direct`).
     """
 
     matrix: Float[Tensor, "M M"]
     cloud: Cloud
-    repeated: Repeated = field(default_factory=Repeated, init=False, repr=False)
+    factors: Memo[Any] = field(default_factory=partial(Memo, 1), init=False, repr=False)
 
     @property
     def queries(self) -> Tensor:

@@ -21,9 +21,8 @@ from torch import Tensor
 
 from particleflow.estimators.envelope.bounded import Program
 from particleflow.estimators.envelope.cholesky import partial_cholesky
-from particleflow.estimators.envelope.factor import Direct
 from particleflow.estimators.envelope.gram import SMALL
-from particleflow.estimators.envelope.linear import LowRank, Products, System
+from particleflow.estimators.envelope.linear import Direct, LowRank, Products, System
 from particleflow.kernels import Kernel
 
 # The share of the way to the nearest bound that a step may go.

@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from particleflow.estimators.envelope.factor import Direct
-from particleflow.estimators.envelope.gram import Gram
+from particleflow.estimators.envelope.gram import Gram, WholeGram
 
 # A Cholesky factor costs as much as FEW + M / PER_POINT products by the whole matrix.
 FEW = 20
@@ -73,17 +72,17 @@ def solve_system(
     direct : bool
         Whether to take a Cholesky factor at once, where the matrix is kept.
     repeats : bool
-        Whether systems of the same w and lam come again: then their factor is kept, too.
+        Whether systems of the same w and lam come again: then their factor is kept with the matrix.
     """
     size = len(t)
     if gram.matrix is None:
         return _conjugate_gradients(gram, w, lam, t, tolerance, MOST, exact)
-    if not (direct or repeats) and size > DIRECT:
+    kept = _kept(gram, w, lam) if repeats else None
+    if kept is None and not direct and size > DIRECT:
         found = _conjugate_gradients(gram, w, lam, t, tolerance, FEW + size // PER_POINT, exact)
         if found.done:
             return found
-    make = gram.repeated.system if repeats else Direct.of
-    system = make(gram.matrix, w, lam)
+    system = kept or Direct.of(gram.matrix, w, lam)
     if system is None:
         return Solved(torch.zeros_like(t), 0, False, direct=True)
     # s = t - K R eta, R^2 = W, (lam I + R K R) eta = R t
@@ -119,6 +118,41 @@ def _conjugate_gradients(
         direction.mul_(squared / before).add_(residual)
     passive = w * (len(w) * gram.peak / lam) <= PASSIVE
     return Solved(step + residual * passive, products, squared <= enough)
+
+
+@dataclass(frozen=True, eq=False)
+class Direct:
+    """s = eta / R, R^2 = W, (lam I + R K R) eta = lam R r, by a factor of lam I + R K R.
+
+    Each entry of s keeps its digits where W is so large that s nearly vanishes.
+    """
+
+    root: Float[Tensor, "P"]
+    factor: Float[Tensor, "P P"]
+    lam: float
+
+    @classmethod
+    def of(cls, matrix: Float[Tensor, "P P"], w: Float[Tensor, "P"], lam: float) -> Direct | None:
+        """None where rounding leaves no positive definite matrix."""
+        root = w.sqrt()
+        system = (matrix * root).mul_(root[:, None])
+        system.diagonal().add_(lam)
+        factor, failed = torch.linalg.cholesky_ex(system)
+        return None if bool(failed.any()) else cls(root, factor, lam)
+
+    def solve(self, r: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
+        return self.eta(self.lam * self.root * r) / self.root
+
+    def eta(self, right: Float[Tensor, "P"]) -> Float[Tensor, "P"]:
+        """(lam I + R K R)^-1 right."""
+        return torch.cholesky_solve(right[:, None], self.factor)[:, 0]
+
+
+def _kept(gram: WholeGram, w: Float[Tensor, "M"], lam: float) -> Direct | None:
+    """The factor of the last system that was said to come again; another one is made anew."""
+    key = lam, w.cpu().numpy().tobytes()
+    found: Direct | None = gram.factors.get(key, lambda: Direct.of(gram.matrix, w, lam))
+    return found
 
 
 @dataclass(frozen=True, eq=False)
