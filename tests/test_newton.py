@@ -235,11 +235,15 @@ def test_conjugate_gradients_and_cholesky_agree_with_the_inverse() -> None:
     for lam in (0.1, 1.0):
         expected = torch.linalg.solve(torch.eye(150, dtype=torch.float64) + matrix * w / lam, t)
         for direct in (False, True):
-            found = solve_system(dual.gram, w, lam, t, tolerance=1e-10, exact=True, direct=direct)
+            found = solve_system(
+                dual.gram, w, lam, t, tolerance=1e-10, exact=True, direct=direct, repeats=False
+            )
             assert found.done
             assert found.direct == direct
             assert float((found.step - expected).abs().max()) <= 1e-8
-        rough = solve_system(dual.gram, w, lam, t, tolerance=0.1, exact=True, direct=False)
+        rough = solve_system(
+            dual.gram, w, lam, t, tolerance=0.1, exact=True, direct=False, repeats=False
+        )
         rest = t - rough.step - matrix @ (w * rough.step) / lam
         assert 1e-6 < float((w * rest) @ rest) ** 0.5 <= 0.1
         assert rough.products < found.products + 20
@@ -250,7 +254,9 @@ def test_too_many_conjugate_gradients_are_left_for_a_factor() -> None:
     y = torch.from_numpy(np.random.default_rng(0).standard_normal((300, 2)))
     gram = WholeGram(kernel_matrix(Gaussian(0.05), y, y), Cloud(y))
     t = torch.from_numpy(np.random.default_rng(1).standard_normal(300))
-    found = solve_system(gram, gram.cloud.mass, 1e-8, t, tolerance=1e-13, exact=True, direct=False)
+    found = solve_system(
+        gram, gram.cloud.mass, 1e-8, t, tolerance=1e-13, exact=True, direct=False, repeats=False
+    )
     assert found.direct
     rest = t - found.step - gram.matrix @ (gram.cloud.mass * found.step) / 1e-8
     assert float(rest.abs().max()) <= 1e-7

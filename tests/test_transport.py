@@ -168,6 +168,21 @@ def test_matches_of_a_shared_particle() -> None:
     assert pull((2.0, 0.0), (0.0, 0.0), (3.0, 0.0)) == pytest.approx([1.0, 0.0])
 
 
+@pytest.mark.parametrize("middle", [0.0, 1.0, 1e3])
+@pytest.mark.parametrize("copies", [1, 2])
+def test_opposite_pulls_cancel_up_to_rounding(middle: float, copies: int) -> None:
+    """Whatever rounding leaves of them is no direction; a particle, or two of them at one place."""
+    at = torch.full((copies, 2), middle, dtype=torch.float64)
+    for far in (0.7, 1.5, 2.5, 3.0, 7.0):
+        ends = at[0] + torch.tensor([[2.0, 0.0], [-far, 0.0]], dtype=torch.float64)
+        grad = pf.fit(CTransformCritic(), at, ends).witness.value_and_grad(at)[1]
+        assert not grad.any()
+    # where they do not cancel, half of a thousandth is a direction
+    shares = torch.tensor([0.5005, 0.4995], dtype=torch.float64)
+    fit = pf.fit(CTransformCritic(), at, pf.Cloud(ends, mass=shares))
+    assert torch.allclose(fit.witness.value_and_grad(at)[1], at.new_tensor([1.0, 0.0]))
+
+
 @each_critic
 def test_coincident_clouds_are_at_rest(critic: CTransformCritic) -> None:
     """Finite, and exactly still where the potential is exact."""

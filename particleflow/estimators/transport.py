@@ -36,6 +36,8 @@ EXACT_UP_TO = 5000
 SHARE = 0.05
 # The default error of Sinkhorn's marginals, as a share of the mass.
 TOLERANCE = 1e-4
+# A bound of the rounding of a pull, as a share of the terms that it sums.
+ROUNDING = 8 * torch.finfo(torch.float64).eps
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class TransportWitness:
         These sums over j, for each particle.
     arrived : (N,) tensor
         The mass of each particle that has arrived.
+    rounding : (N,) tensor
+        A bound of the rounding of `pull`: opposite pulls cancel up to it.
     """
 
     y: Float[Tensor, "M d"]
@@ -77,6 +81,7 @@ class TransportWitness:
     x: Points
     pull: Points
     arrived: Float[Tensor, "N"]
+    rounding: Float[Tensor, "N"]
     log_ratio: ClassVar[bool] = False
 
     def value_and_grad(self, z: Queries) -> tuple[Values, Gradients]:
@@ -92,7 +97,8 @@ class TransportWitness:
         if bool(own.any()):
             at_particle = at_particle[own].double()
             pull = at_particle @ self.pull
-            grad[own] = unit(pull) * (pull.norm(dim=1) > at_particle @ self.arrived)[:, None]
+            least = at_particle @ (self.arrived + self.rounding)
+            grad[own] = unit(pull) * (pull.norm(dim=1) > least)[:, None]
         return value, grad
 
 
@@ -336,12 +342,16 @@ def _exact(ot: ModuleType, x: Cloud, y: Cloud, pivots: int) -> tuple[TransportWi
     weight = torch.where(cost > 0, coupling / cost, 0)
     pull = weight @ y.points - weight.sum(1, keepdim=True) * x.points
     arrived = torch.where(cost > 0, 0, coupling).sum(1)
+    size = weight @ y.points.norm(dim=1) + weight.sum(1) * x.points.norm(dim=1)
     report: Report = {
         "converged": log["warning"] is None,
         "regularisation": 0.0,
         "remedy": "raise max_iterations, or lower exact_up_to",
     }
-    return TransportWitness(y.points, scale * potential, x.points, pull, arrived), report
+    witness = TransportWitness(
+        y.points, scale * potential, x.points, pull, arrived, ROUNDING * size
+    )
+    return witness, report
 
 
 def _dual(x: Cloud, y: Cloud, v: Float[Tensor, "M"]) -> float:
