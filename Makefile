@@ -88,7 +88,7 @@ benchmark: $(VENV)/.done-base ## the benchmarks
 record: $(VENV)/.done-base ## the whole suite, about 35 minutes; its report goes to docs/benchmarks
 	$(RUN) benchmarks speed --rows lines --out out/suite
 	$(RUN) benchmarks --full --out out/suite $(ARGS)
-	cd out/suite && cp -r report.html results.csv results.json truth.csv players ../../docs/benchmarks/
+	cd out/suite && cp -r report.html results.csv results.json truth.csv published.csv players ../../docs/benchmarks/
 
 check: lint types docs test ## everything that a change has to pass
 
