@@ -183,10 +183,12 @@ class Summary:
         if self.stopped:
             lines.append(f"stopped: {self.stopped}")
         if self.w2_start is None or self.w2_end is None:
-            lacking = ", or their classes," if WITHIN in self.compared else ""
-            lines.append(
-                f"W2 to the target is not known: there are no target points{lacking} to compare"
+            reason = (
+                "the target's points, or the classes, are not kept here"
+                if WITHIN in self.compared
+                else "there are no target points to compare"
             )
+            lines.append(f"W2 to the target is not known: {reason}")
         else:
             floor = "no floor: too few target points" if self.floor is None else self.floor_said
             if self.bound is not None:

@@ -252,7 +252,7 @@ def test_a_run_of_drmmd_factors_its_system_once(monkeypatch: pytest.MonkeyPatch)
     assert relative(1 + by_factor.memory["u"] / 2, 1 + by_products.memory["u"] / 2) <= 1e-10
 
 
-def test_another_lam_or_target_has_a_factor_of_its_own() -> None:
+def test_another_target_has_another_factor_and_a_lam_that_may_change_has_none() -> None:
     x, kernel = Cloud(normal(31, 2, 0, 0.5)), Gaussian(0.7)
     targets = [FixedTarget(Cloud(normal(size, 2, seed))).cloud for size, seed in ((70, 1), (80, 2))]
     estimator = DrMMD(kernel, lam=0.1)

@@ -242,7 +242,7 @@ def test_a_folder_of_an_early_end_does_not_know_the_classes_and_says_so(tmp_path
     read = pf.Trajectory.load(tmp_path / "run")
     assert len(read) == len(path)
     assert read.nearness is None
-    assert "no target points, or their classes, to compare" in str(read.summary())
+    assert "or the classes, are not kept here" in str(read.summary())
     x, y = swapped()
     flow = pf.labelled(pf.auto_flow(x, y, steps=100), X_LABELS, Y_LABELS)
     assert read.with_flow(flow, y).nearness == path.nearness

@@ -107,6 +107,8 @@ def test_a_run_counts_once_where_the_default_was_the_best_trial(result: Result) 
     assert len(result.made) == len(files) < len(result.rows)
     copied = [row for row in result.rows if row not in result.made]
     assert {(row["role"], row["trial"]) for row in copied} == {("tuned", -1)}
+    each = [json.loads(file.read_text()) for file in files]
+    assert result.spent == pytest.approx(sum(row["cpu_seconds"] for row in each), rel=1e-12)
 
 
 def test_a_row_is_the_run_that_simulate_makes(result: Result) -> None:

@@ -104,6 +104,23 @@ BROKEN = Statement(
 )
 
 
+def test_the_pages_tell_how_many_statements_there_are() -> None:
+    root = Path(__file__).parents[1]
+    usual = sum(each.seconds <= suite.FULL_SECONDS for each in STATEMENTS.values())
+    readme, page, guide = (
+        (root / name).read_text()
+        for name in ("README.md", "docs/benchmarks.rst", "benchmarks/README.md")
+    )
+    assert f"measures {usual} statements" in readme
+    assert f"({len(STATEMENTS)} with `--full`)" in readme
+    assert f"There are {len(STATEMENTS)} statements" in page
+    assert (
+        f"{len(STATEMENTS) - usual} statements cost more than {suite.FULL_SECONDS:g} s a seed"
+        in page
+    )
+    assert f"{usual} statements, then" in guide
+
+
 @pytest.mark.parametrize(
     "name", [name for name, each in STATEMENTS.items() if each.seconds <= CHEAP and not each.note]
 )

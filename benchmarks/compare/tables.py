@@ -31,7 +31,7 @@ def render(result: Result, command: str) -> str:
         f"`{command}`, {where['date']}: {study['seeds']} seeds, {tuned}.\n{where['processor']},"
         f" {where['processors']} processors; Python {where['python']}, particleflow"
         f" {where['particleflow']}, torch {where['torch']}, POT {where['POT']}."
-        f" {duration(seconds(result))} of the processor in all."
+        f" {duration(result.spent)} of the processor in all."
     )
     parts = [head, LEAD]
     if not result.interrupted:
@@ -51,11 +51,6 @@ def shown(result: Result) -> bool:
 def roles(result: Result) -> list[str]:
     """The roles that were run: "default", and "tuned" where there was tuning."""
     return list(dict.fromkeys(["default", result.role]))
-
-
-def seconds(result: Result) -> float:
-    """The processor's seconds of all runs."""
-    return sum(row.get("cpu_seconds", 0.0) for row in result.made)
 
 
 def overview(result: Result, role: str) -> str:

@@ -29,8 +29,8 @@ from .statement import HOLDS, Statement
 QUICK_SEEDS = 3
 # The cost of one seed up to which a statement takes part in --quick, in seconds.
 QUICK_SECONDS = 0.25
-# The cost of one seed up to which a statement is measured without --full, in seconds: the few
-# beyond it take more time than all others.
+# The cost of one seed up to which a statement is measured without --full, in seconds: those
+# beyond it, a fifth of all, take two thirds of the time.
 FULL_SECONDS = 0.75
 Row = dict[str, Any]
 Job = tuple[Statement, int]

@@ -51,6 +51,11 @@ class Rows:
         copies = "tuned", DEFAULT_TRIAL
         return [row for row in self.rows if (row["role"], row.get("trial")) != copies]
 
+    @property
+    def spent(self) -> float:
+        """Seconds of the processor that all runs took."""
+        return sum(row.get("cpu_seconds", 0.0) for row in self.made)
+
     def of(self, task: str, contender: str, role: str) -> list[Mapping[str, Any]]:
         """The rows of a contender on a task in one role, by seed; none where a name is unknown."""
         return list(self._sorted.get((task, contender, role), ()))

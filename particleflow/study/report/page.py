@@ -111,7 +111,7 @@ def page(
         speed=_speed(speed),
         rows=_rows(result),
         failures=_failures(result),
-        spent=duration(sum(row.get("cpu_seconds", 0.0) for row in result.made)),
+        spent=duration(result.spent),
     )
 
 
