@@ -244,6 +244,23 @@ def test_a_reader_takes_no_progress_for_damage(folder: Path) -> None:
     assert store.last.step > 1
 
 
+def test_a_file_that_goes_while_it_is_opened_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a writer removes old states."""
+    file, look = tmp_path / "000046.npz", Path.lstat
+    file.write_bytes(b"a state")
+
+    def looked(path: Path) -> os.stat_result:
+        found = look(path)
+        path.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "lstat", looked)
+    with pytest.raises(DamageError, match="is missing"):
+        documents.regular(file)
+
+
 def test_old_states_thin_out(folder: Path) -> None:
     made(folder, 20)
     kept = segments.numbers(folder, "npz")

@@ -84,14 +84,13 @@ def regular(path: Path, *, write: bool = False) -> FileIO:
     DamageError
         It is a link, a folder, a pipe or a device, or it does not exist.
     """
-    try:
-        found = path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        raise DamageError("is missing") from None
-    if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
-        raise DamageError("is no plain file")
     flags = (os.O_RDWR if write else os.O_RDONLY) | getattr(os, "O_NOFOLLOW", 0)
-    place = os.open(path, flags | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):  # a pipe would be waited for
+            raise DamageError("is no plain file")
+        place = os.open(path, flags | getattr(os, "O_BINARY", 0))
+    except (FileNotFoundError, NotADirectoryError):  # it may go between the two
+        raise DamageError("is missing") from None
     return FileIO(place, "r+b" if write else "rb")
 
 
